@@ -1,0 +1,332 @@
+"""Configuration sections of each model family: its networks (`model_params`) and its losses (`train_params`)."""
+
+from math import log2
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from config.sections import (
+    AsTuple,
+    ModelParams,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PerceptualWeights,
+    PositiveFloat,
+    PositiveInt,
+    Scales,
+    Section,
+    TrainParams,
+)
+
+Probability = Annotated[float, Field(ge=0, lt=1)]
+
+
+class HourglassParams(Section):
+    block_expansion: PositiveInt = 64
+    """Channels of the first level; each level below has twice as many."""
+    max_features: PositiveInt = 1024
+    """Upper limit of the channels of a level."""
+    num_blocks: PositiveInt = 5
+    """Levels, each half the size of the one above."""
+    scale_factor: Annotated[float, Field(gt=0, le=1)] = 0.25
+    """Size at which the network works, as a part of the image: 1, 0.5, 0.25, 0.125, ..."""
+
+    @model_validator(mode="after")
+    def _power_of_two(self) -> "HourglassParams":
+        if log2(self.scale_factor) % 1:
+            raise ValueError(f"scale_factor: expected a power of two (1, 0.5, 0.25, ...), got {self.scale_factor}")
+        return self
+
+
+class PictureWeights(Section):
+    """Terms of the loss that compare the prediction with the driving frame."""
+
+    perceptual: PerceptualWeights = (10.0, 10.0, 10.0, 10.0, 10.0)
+    """Weights of the VGG-19 layers relu1_1, relu2_1, relu3_1, relu4_1, relu5_1; [] leaves VGG-19 out."""
+    pixel: NonNegativeFloat = 0.0
+    """Weight of the mean absolute difference of the pictures, on every scale."""
+    gradient: NonNegativeFloat = 0.0
+    """Weight of the mean absolute difference of their horizontal and vertical differences, on every scale."""
+
+    @model_validator(mode="after")
+    def _five_layers(self) -> "PictureWeights":
+        if len(self.perceptual) > 5:
+            raise ValueError(f"perceptual: expected at most 5 weights, one a layer, got {len(self.perceptual)}")
+        return self
+
+
+# --- tps ------------------------------------------------------------------------------------------------------------
+
+
+class TpsCommonParams(Section):
+    num_tps: PositiveInt = 10
+    """Thin-plate splines, each through five keypoints."""
+    num_channels: Literal[3] = 3
+    """Colour channels."""
+    bg: bool = True
+    """Predict the background's affine movement; false holds the background still."""
+    multi_mask: bool = True
+    """One occlusion map for each level of the inpainting network instead of one in all."""
+
+
+class InpaintingParams(Section):
+    block_expansion: PositiveInt = 64
+    """Channels of the first level; each level below has twice as many."""
+    max_features: PositiveInt = 512
+    """Upper limit of the channels of a level."""
+    num_down_blocks: PositiveInt = 3
+    """Levels below the first."""
+
+
+class TpsDenseMotionParams(HourglassParams):
+    kp_variance: PositiveFloat = 0.01
+    """Variance of the keypoint heat maps, in squared half frame widths."""
+    locality: PositiveFloat | None = None
+    """Distance over which a spline prevails around its keypoints, in root-mean-square radii of the keypoints; the
+    network corrects these shares. null: the network finds the shares alone, as published."""
+    background_logit: float = -4.0
+    """Share of the background beside `locality`, as a logit: 0 is that of a spline at one of its keypoints."""
+    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Value with which occlusion maps start (1 keeps the warped source). null: about one half, as published."""
+
+
+class AVDNetworkParams(Section):
+    id_bottle_size: PositiveInt = 128
+    """Size of the code of whose face it is."""
+    pose_bottle_size: PositiveInt = 128
+    """Size of the code of how it moves."""
+
+
+class TpsModelParams(ModelParams):
+    family: Literal["tps"]
+    """Thin-plate-spline motion model (TPSMM, CVPR 2022)."""
+    keypoints: Literal["learned", "landmarks"] = "learned"
+    """`learned`: a ResNet-18 finds them in the picture. `landmarks`: groups of five of the 68 facial landmarks."""
+    landmark_groups: Literal["spread", "megc2022"] = "spread"
+    """Which landmarks form a spline: spread over the face, or the order of MEGC2022-Generation (ill-conditioned)."""
+    landmark_activation: Literal["linear", "sigmoid"] = "linear"
+    """`sigmoid` squashes pixel coordinates as MEGC2022-Generation does, which collapses them to one corner."""
+    tps_regularization: Literal["exact", "tpsmm"] = "exact"
+    """`exact`: equal keypoints give the identity. `tpsmm`: 0.01 on the whole system, for weights trained with it."""
+    au_conditioning: Literal["none", "concat"] = "none"
+    """How the action-unit difference of driving and source enters the inpainting network; `concat` as published."""
+    common_params: TpsCommonParams = TpsCommonParams()
+    generator_params: InpaintingParams = InpaintingParams()
+    """Inpainting network."""
+    dense_motion_params: TpsDenseMotionParams = TpsDenseMotionParams()
+    """Dense motion network."""
+    avd_network_params: AVDNetworkParams = AVDNetworkParams()
+    """Network of `--mode train_avd`."""
+
+
+class TpsLossWeights(PictureWeights):
+    equivariance_value: NonNegativeFloat = 10.0
+    """Weight of the keypoints' equivariance under random warps (learned keypoints only)."""
+    warp_loss: NonNegativeFloat = 10.0
+    """Weight of the difference of the warped source's and the driving frame's features."""
+    bg: NonNegativeFloat = 10.0
+    """Weight of the background's forward-backward consistency."""
+
+
+class TpsTrainParams(TrainParams):
+    lr_generator: NonNegativeFloat = 2e-4
+    """Learning rate of every network."""
+    bg_start: NonNegativeInt = 10
+    """First epoch with background movement."""
+    dropout_epoch: NonNegativeInt = 35
+    """First epoch without dropout of splines."""
+    dropout_maxp: Probability = 0.3
+    """Largest probability of dropping a spline."""
+    dropout_startp: Probability = 0.1
+    """Probability in epoch 0."""
+    dropout_inc_epoch: PositiveInt = 10
+    """Epochs over which it grows by `dropout_maxp`."""
+    loss_weights: TpsLossWeights = TpsLossWeights()
+
+
+# --- warp -----------------------------------------------------------------------------------------------------------
+
+
+class WarpModelParams(ModelParams):
+    family: Literal["warp"]
+    """One thin-plate spline through the 68 landmarks; no parameters, nothing to train."""
+    smoothing: NonNegativeFloat = 0.0
+    """How far the spline may miss the landmarks for the sake of smoothness, in units of its kernel; 0 hits them."""
+
+
+# --- fomm -----------------------------------------------------------------------------------------------------------
+
+
+class FommCommonParams(Section):
+    num_kp: PositiveInt = 10
+    """Keypoints."""
+    num_channels: Literal[3] = 3
+    """Colour channels."""
+    estimate_jacobian: bool = True
+    """A local affine map at every keypoint instead of a shift alone."""
+
+
+class KPDetectorParams(HourglassParams):
+    temperature: PositiveFloat = 0.1
+    """Divides the logits of the heat maps; lower is sharper."""
+    block_expansion: PositiveInt = 32
+    """Channels of the first level; each level below has twice as many."""
+    single_jacobian_map: bool = False
+    """One map of local affine motion for all keypoints."""
+    pad: NonNegativeInt = 0
+    """Zero padding of the heat-map convolution (kernel 7)."""
+
+
+class FommDenseMotionParams(HourglassParams):
+    kp_variance: PositiveFloat = 0.01
+    """Variance of the keypoint heat maps, in squared half frame widths."""
+
+
+class FommGeneratorParams(Section):
+    block_expansion: PositiveInt = 64
+    """Channels of the first level; each level below has twice as many."""
+    max_features: PositiveInt = 512
+    """Upper limit of the channels of a level."""
+    num_down_blocks: PositiveInt = 2
+    """Levels below the first."""
+    num_bottleneck_blocks: NonNegativeInt = 6
+    """Residual blocks at the lowest level."""
+    estimate_occlusion_map: bool = True
+    """Predict where the warped source is of no use."""
+    dense_motion_params: FommDenseMotionParams = FommDenseMotionParams()
+    """Dense motion network."""
+
+
+class DiscriminatorParams(Section):
+    scales: Scales = (1.0,)
+    """Image sizes that are judged, each by a discriminator of its own."""
+    block_expansion: PositiveInt = 32
+    """Channels of the first level."""
+    max_features: PositiveInt = 512
+    """Upper limit of the channels of a level."""
+    num_blocks: PositiveInt = 4
+    """Levels."""
+    sn: bool = False
+    """Spectral normalisation."""
+    use_kp: bool = False
+    """Show the keypoints' heat maps to the discriminator."""
+
+
+class FommModelParams(ModelParams):
+    family: Literal["fomm"]
+    """First-order motion model (NeurIPS 2019), with the facial priors of MM 2021 and TIP 2024."""
+    prior: Literal["none", "ewp", "awp"] = "none"
+    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024)."""
+    align_corners: bool = True
+    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    common_params: FommCommonParams = FommCommonParams()
+    kp_detector_params: KPDetectorParams = KPDetectorParams()
+    generator_params: FommGeneratorParams = FommGeneratorParams()
+    discriminator_params: DiscriminatorParams = DiscriminatorParams()
+
+
+class FommLossWeights(PictureWeights):
+    generator_gan: NonNegativeFloat = 0.0
+    """Weight of the adversarial loss; 0 trains without a discriminator."""
+    discriminator_gan: NonNegativeFloat = 1.0
+    """Weight of the discriminator's own loss."""
+    feature_matching: Annotated[tuple[NonNegativeFloat, ...], AsTuple] = (10.0, 10.0, 10.0, 10.0)
+    """Weights of the discriminator's levels in the feature-matching loss."""
+    equivariance_value: NonNegativeFloat = 10.0
+    """Weight of the keypoints' equivariance under random warps."""
+    equivariance_jacobian: NonNegativeFloat = 10.0
+    """Weight of the Jacobians' equivariance under random warps."""
+
+
+class FommTrainParams(TrainParams):
+    lr_generator: NonNegativeFloat = 2e-4
+    """Learning rate of the generator."""
+    lr_discriminator: NonNegativeFloat = 2e-4
+    """Learning rate of the discriminator."""
+    lr_kp_detector: NonNegativeFloat = 2e-4
+    """Learning rate of the keypoint detector; 0 freezes it."""
+    loss_weights: FommLossWeights = FommLossWeights()
+
+
+# --- mraa -----------------------------------------------------------------------------------------------------------
+
+
+class RegionPredictorParams(HourglassParams):
+    temperature: PositiveFloat = 0.1
+    """Divides the logits of the heat maps; lower is sharper."""
+    block_expansion: PositiveInt = 32
+    """Channels of the first level; each level below has twice as many."""
+    pca_based: bool = True
+    """Affine motion from the principal axes of the heat maps instead of regression."""
+    fast_svd: bool = False
+    """Accepted for published files; the axes are computed in closed form."""
+    pad: NonNegativeInt = 3
+    """Zero padding of the heat-map convolution (kernel 7)."""
+
+
+class RegionBackgroundParams(Section):
+    block_expansion: PositiveInt = 32
+    """Channels of the first level."""
+    max_features: PositiveInt = 1024
+    """Upper limit of the channels of a level."""
+    num_blocks: PositiveInt = 5
+    """Levels."""
+    bg_type: Literal["zero", "shift", "affine", "perspective"] = "affine"
+    """Background movement."""
+
+
+class FlowPredictorParams(HourglassParams):
+    use_covar_heatmap: bool = True
+    """Heat maps with the shape of the regions instead of round ones."""
+    use_deformed_source: bool = True
+    """Show the warped source to the network."""
+    estimate_occlusion_map: bool = True
+    """Predict where the warped source is of no use."""
+
+
+class MraaGeneratorParams(Section):
+    block_expansion: PositiveInt = 64
+    """Channels of the first level; each level below has twice as many."""
+    max_features: PositiveInt = 512
+    """Upper limit of the channels of a level."""
+    num_down_blocks: PositiveInt = 2
+    """Levels below the first."""
+    num_bottleneck_blocks: NonNegativeInt = 6
+    """Residual blocks at the lowest level."""
+    skips: bool = True
+    """Carry the warped features of every level to the decoder."""
+    pixelwise_flow_predictor_params: FlowPredictorParams = FlowPredictorParams()
+
+
+class MraaModelParams(ModelParams):
+    family: Literal["mraa"]
+    """Motion representations for articulated animation (CVPR 2021), with the facial prior of TIP 2024."""
+    prior: Literal["none", "awp"] = "none"
+    """Facial prior map: none or adaptively weighted."""
+    align_corners: bool = True
+    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    num_regions: PositiveInt = 10
+    """Regions."""
+    num_channels: Literal[3] = 3
+    """Colour channels."""
+    estimate_affine: bool = True
+    """An affine map for every region instead of a shift alone."""
+    revert_axis_swap: bool = True
+    """Undo the arbitrary sign of the principal axes."""
+    bg_predictor_params: RegionBackgroundParams = RegionBackgroundParams()
+    region_predictor_params: RegionPredictorParams = RegionPredictorParams()
+    generator_params: MraaGeneratorParams = MraaGeneratorParams()
+    avd_network_params: AVDNetworkParams = AVDNetworkParams()
+
+
+class MraaLossWeights(PictureWeights):
+    equivariance_shift: NonNegativeFloat = 10.0
+    """Weight of the regions' equivariance under random warps."""
+    equivariance_affine: NonNegativeFloat = 10.0
+    """Weight of their affine maps' equivariance."""
+
+
+class MraaTrainParams(TrainParams):
+    lr: NonNegativeFloat = 2e-4
+    """Learning rate of every network."""
+    loss_weights: MraaLossWeights = MraaLossWeights()

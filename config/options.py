@@ -1,0 +1,30 @@
+"""What the command line says beside the experiment file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Arguments of `run.py`.
+
+    Attributes:
+        config_path: experiment file; its name names the run.
+        checkpoint: to go on from, or to generate with.
+        log_dir: where run folders are made.
+        device_ids: CUDA devices; None takes the first one, or the CPU where there is none.
+        source, driving, result: of an animation without a data set.
+        reference_frame: frame of the driving clip, from 0, whose expression is the source's.
+        source_landmarks, driving_landmarks: landmark files of `source` and `driving`; None detects them.
+    """
+
+    config_path: Path
+    checkpoint: Path | None = None
+    log_dir: Path = Path("log")
+    device_ids: tuple[int, ...] | None = None
+    source: Path | None = None
+    driving: Path | None = None
+    result: Path | None = None
+    reference_frame: int = 0
+    source_landmarks: Path | None = None
+    driving_landmarks: Path | None = None

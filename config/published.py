@@ -1,0 +1,67 @@
+"""Experiment files of the published code bases, read as `format: 2`.
+
+TPSMM, MEGC2022-Generation, FOMM, MRAA and both FPB code bases share the section names but leave decisions to their
+code. Those decisions are written into the file here, so that weights trained there behave as they did.
+"""
+
+from typing import Any
+
+FAMILY_KEYS = {"tps": "common_params.num_tps", "fomm": "common_params.num_kp", "mraa": "num_regions"}
+
+
+def translate(published: dict[str, Any], format_version: int) -> tuple[dict[str, Any], list[str]]:
+    """Add to a published experiment what its code base did without saying so.
+
+    Args:
+        published: the parsed file, without the key `format`.
+        format_version: value of `format` in the result.
+    Returns:
+        The experiment with every implicit decision written out, and those decisions as `path: value` texts.
+    Raises:
+        ValueError: no key tells the family.
+    """
+    sections = {name: dict(value) if isinstance(value, dict) else value for name, value in published.items()}
+    model = sections.get("model_params")
+    family = _family(model if isinstance(model, dict) else {})
+    decisions = _decisions(family, sections)
+    for path, value in decisions.items():
+        section, key = path.split(".")
+        sections.setdefault(section, {}).setdefault(key, value)
+    return {"format": format_version, **sections}, [f"{path}: {_yaml(value)}" for path, value in decisions.items()]
+
+
+def _family(model: dict[str, Any]) -> str:
+    for family, path in FAMILY_KEYS.items():
+        value: Any = model
+        for key in path.split("."):
+            value = value.get(key) if isinstance(value, dict) else None
+        if value is not None:
+            return family
+    keys = ", ".join(f"model_params.{path}" for path in FAMILY_KEYS.values())
+    raise ValueError(f"expected `format: 2`, or a published file with one of {keys}; got neither")
+
+
+def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
+    def given(section: str, key: str) -> Any:
+        value = sections.get(section)
+        return value.get(key) if isinstance(value, dict) else None
+
+    decisions: dict[str, Any] = {"model_params.family": family}
+    if family == "tps":
+        decisions["model_params.tps_regularization"] = "tpsmm"
+        if given("dataset_params", "keypoint_dir"):
+            decisions["model_params.keypoints"] = "landmarks"
+            decisions["model_params.landmark_groups"] = "megc2022"
+            decisions["model_params.landmark_activation"] = "sigmoid"
+        if given("dataset_params", "au_dir"):
+            decisions["model_params.au_conditioning"] = "concat"
+    else:
+        decisions["model_params.align_corners"] = False
+    normalization = given("animate_params", "normalization_params")
+    if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
+        decisions["animate_params.mode"] = "standard"
+    return decisions
+
+
+def _yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,98 @@
+"""Command line: arguments, experiment file, mode. See README.md."""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+from config.load import load_config
+from config.options import RunOptions
+from errors import UserError
+
+# Imported only when the experiment has been checked: deep-learning libraries take seconds to load.
+MODES = {
+    "train": "train:train",
+    "train_avd": "train_avd:train_avd",
+    "reconstruction": "reconstruction:reconstruct",
+    "animate": "animate:animate",
+}
+DRY_RUN = "dry_run:dry_run"
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Parse the command line; every option is accepted with hyphens and with underscores."""
+    parser = argparse.ArgumentParser(description="Micro-expression generation: train, reconstruct, animate.")
+
+    def add(name: str, **settings) -> None:
+        parser.add_argument(*dict.fromkeys((name, f"--{name[2:].replace('-', '_')}")), **settings)
+
+    add("--config", required=True, type=Path, metavar="YAML", help="experiment file")
+    add("--mode", default="train", choices=MODES, help="what to do (default: %(default)s)")
+    add("--checkpoint", type=Path, help="weights to go on from or to generate with; results go beside them")
+    add("--log-dir", type=Path, default=Path("log"), help="folder of run folders (default: %(default)s)")
+    add("--device-ids", type=_device_ids, metavar="0,1", help="CUDA devices (default: the first, or the CPU)")
+    add(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, e.g. train_params.batch_size=4"
+    )
+    add("--seed", type=int, help="short for --set seed=N")
+    add("--dry-run", action="store_true", help="print settings, network sizes and data, and stop")
+    add("--verbose", action="store_true", help="say more, and show where errors come from")
+    add("--source", type=Path, help="animate: face to animate, a picture")
+    add("--driving", type=Path, help="animate: clip whose movement it gets, a video or a folder of frames")
+    add("--result", type=Path, help="animate: video to write")
+    add("--reference-frame", type=int, default=0, metavar="N", help="animate: frame of the clip that is neutral")
+    add("--source-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the source")
+    add("--driving-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the clip or its first frame")
+    return parser.parse_args(arguments)
+
+
+def _device_ids(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"expected numbers such as 0,1, got {text!r}") from error
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read the experiment and run the mode; returns the exit status."""
+    assignments = arguments.set + ([f"seed={arguments.seed}"] if arguments.seed is not None else [])
+    config, notices = load_config(arguments.config, assignments)
+    if notices:
+        logging.info("%s: a published experiment, read with %s", arguments.config, "; ".join(notices))
+    options = RunOptions(
+        config_path=arguments.config,
+        checkpoint=arguments.checkpoint,
+        log_dir=arguments.log_dir,
+        device_ids=arguments.device_ids,
+        source=arguments.source,
+        driving=arguments.driving,
+        result=arguments.result,
+        reference_frame=arguments.reference_frame,
+        source_landmarks=arguments.source_landmarks,
+        driving_landmarks=arguments.driving_landmarks,
+    )
+    return _load(DRY_RUN if arguments.dry_run else MODES[arguments.mode])(config, options)
+
+
+def _load(entry: str) -> Callable[..., int]:
+    module, function = entry.split(":")
+    return getattr(import_module(module), function)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point: user mistakes end in one message and status 2."""
+    parsed = parse_arguments(arguments)
+    logging.basicConfig(format="%(message)s", level=logging.DEBUG if parsed.verbose else logging.INFO)
+    for noisy in ("matplotlib", "PIL", "numba", "fsspec", "lightning", "libav"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        return run(parsed)
+    except UserError as error:
+        logging.getLogger().error("error: %s", error, exc_info=parsed.verbose)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
