@@ -1,0 +1,194 @@
+"""Building blocks that the families share. Attribute names are those of the published state dicts.
+
+Dimension letters: B batch, C channels, H x W image, h x w feature map.
+"""
+
+from math import prod
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["instance", "batch"]
+
+
+def _norm(kind: Norm, channels: int) -> nn.Module:
+    """`instance`: TPSMM and MEGC2022. `batch`: FOMM, MRAA and both facial-prior code bases."""
+    return nn.InstanceNorm2d(channels, affine=True) if kind == "instance" else nn.BatchNorm2d(channels)
+
+
+class SameBlock2d(nn.Module):
+    """Convolution, normalisation, ReLU at constant size: (B, in, h, w) -> (B, out, h, w)."""
+
+    def __init__(self, in_features: int, out_features: int, kernel_size: int, padding: int, norm: Norm):
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, kernel_size, padding=padding)
+        self.norm = _norm(norm, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(x)))
+
+
+class DownBlock2d(nn.Module):
+    """Convolution, normalisation, ReLU, mean of 2 x 2: (B, in, h, w) -> (B, out, h/2, w/2)."""
+
+    def __init__(self, in_features: int, out_features: int, norm: Norm):
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
+        self.norm = _norm(norm, out_features)
+        self.pool = nn.AvgPool2d(2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(F.relu(self.norm(self.conv(x))))
+
+
+class UpBlock2d(nn.Module):
+    """Nearest doubling, convolution, normalisation, ReLU: (B, in, h, w) -> (B, out, 2h, 2w)."""
+
+    def __init__(self, in_features: int, out_features: int, norm: Norm):
+        super().__init__()
+        self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
+        self.norm = _norm(norm, out_features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+
+
+class ResBlock2d(nn.Module):
+    """Pre-activation residual block: (B, C, h, w) -> (B, C, h, w)."""
+
+    def __init__(self, features: int, norm: Norm):
+        super().__init__()
+        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
+        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
+        self.norm1 = _norm(norm, features)
+        self.norm2 = _norm(norm, features)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.conv1(F.relu(self.norm1(x)))
+        return self.conv2(F.relu(self.norm2(out))) + x
+
+
+def level_features(block_expansion: int, max_features: int, level: int) -> int:
+    """Channels of a level: doubled from level to level up to a limit."""
+    return min(max_features, block_expansion * 2**level)
+
+
+class Encoder(nn.Module):
+    """Halves the map `num_blocks` times; returns the input and every level, fine to coarse."""
+
+    def __init__(self, block_expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
+        super().__init__()
+        widths = [in_features, *(level_features(block_expansion, max_features, i + 1) for i in range(num_blocks))]
+        self.down_blocks = nn.ModuleList(DownBlock2d(widths[i], widths[i + 1], norm) for i in range(num_blocks))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        levels = [x]
+        for block in self.down_blocks:
+            levels.append(block(levels[-1]))
+        return levels
+
+
+class Decoder(nn.Module):
+    """Doubles the map level by level, each time joined by the encoder's level of that size.
+
+    `forward` returns every level coarse to fine; the last has `out_features` = block_expansion + in_features channels.
+    """
+
+    def __init__(self, block_expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
+        super().__init__()
+        blocks, self.level_channels = [], []
+        for i in reversed(range(num_blocks)):
+            joined = 1 if i == num_blocks - 1 else 2
+            width_in = joined * level_features(block_expansion, max_features, i + 1)
+            width_out = level_features(block_expansion, max_features, i)
+            blocks.append(UpBlock2d(width_in, width_out, norm))
+            self.level_channels.append(width_out + (in_features if i == 0 else width_out))
+        self.up_blocks = nn.ModuleList(blocks)
+        self.out_features = block_expansion + in_features
+
+    def forward(self, levels: list[Tensor]) -> list[Tensor]:
+        out, decoded = levels[-1], []
+        for block, skip in zip(self.up_blocks, reversed(levels[:-1]), strict=True):
+            out = torch.cat([block(out), skip], dim=1)
+            decoded.append(out)
+        return decoded
+
+
+class Hourglass(nn.Module):
+    """Encoder and decoder: (B, in, h, w) -> list of levels coarse to fine, the last (B, out_features, h, w).
+
+    h and w must be divisible by 2**num_blocks.
+    """
+
+    def __init__(self, block_expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
+        super().__init__()
+        self.encoder = Encoder(block_expansion, in_features, num_blocks, max_features, norm)
+        self.decoder = Decoder(block_expansion, in_features, num_blocks, max_features, norm)
+        self.out_features = self.decoder.out_features
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return self.decoder(self.encoder(x))
+
+
+class AntiAliasInterpolation2d(nn.Module):
+    """Gaussian blur and subsampling; the kernel is a buffer and part of published state dicts.
+
+    Args:
+        channels: C of the input.
+        scale: size of the output as a part of the input, at most 1; 1 returns the input.
+        resample: `nearest` (TPSMM: floor(n * scale) samples) or `stride` (FOMM, MRAA: ceil(n * scale) samples).
+    Source: FOMM (Siarohin et al., 2019), downsampling before every motion network.
+    """
+
+    def __init__(self, channels: int, scale: float, resample: Literal["nearest", "stride"]):
+        super().__init__()
+        if resample not in ("nearest", "stride"):
+            raise ValueError(f"expected resample 'nearest' or 'stride', got {resample!r}")
+        self.scale = scale
+        self.resample = resample
+        self.groups = channels
+        sigma = (1 / scale - 1) / 2
+        self.radius = round(sigma * 4)
+        at = torch.arange(2 * self.radius + 1, dtype=torch.float32) - self.radius
+        # At scale 1 the published kernel is 0/0; the NaN is kept, because the buffer is compared with checkpoints.
+        line = torch.exp(-(at**2) / (2 * sigma**2)) if sigma else torch.full_like(at, torch.nan)
+        kernel = line[:, None] * line[None, :]
+        kernel = kernel / kernel.sum()
+        self.register_buffer("weight", kernel.expand(channels, 1, *kernel.shape).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.scale == 1:
+            return x
+        out = F.conv2d(F.pad(x, (self.radius,) * 4), self.weight.to(x.dtype), groups=self.groups)
+        if self.resample == "stride":
+            step = int(1 / self.scale)
+            return out[:, :, ::step, ::step]
+        return F.interpolate(out, scale_factor=self.scale, mode="nearest")
+
+
+class ImagePyramid(nn.Module):
+    """An image at several scales: {scale: (B, C, H * scale, W * scale)}.
+
+    `downs` has the published keys: the scale with a hyphen for the dot.
+    """
+
+    def __init__(self, scales: tuple[float, ...], num_channels: int, resample: Literal["nearest", "stride"]):
+        super().__init__()
+        self.scales = {_pyramid_key(scale): scale for scale in scales}
+        self.downs = nn.ModuleDict(
+            {key: AntiAliasInterpolation2d(num_channels, scale, resample) for key, scale in self.scales.items()}
+        )
+
+    def forward(self, x: Tensor) -> dict[float, Tensor]:
+        return {scale: self.downs[key](x) for key, scale in self.scales.items()}
+
+
+def _pyramid_key(scale: float) -> str:
+    return f"{scale:g}".replace(".", "-")
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters, buffers left out."""
+    return sum(prod(parameter.shape) for parameter in module.parameters())

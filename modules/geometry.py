@@ -1,0 +1,168 @@
+"""Coordinates, heat maps, sampling and shapes.
+
+Points are (x, y) in [-1, 1], where -1 and +1 are the CENTRES of the first and the last pixel (align_corners=True).
+Everything here is float32 in every precision mode: a keypoint in bfloat16 is off by up to 6 pixels of 256.
+
+Dimension letters: B batch, K keypoints, N points, C channels, H x W image, h x w map.
+"""
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def full_precision(like: Tensor) -> torch.autocast:
+    """Context in which automatic mixed precision is off on the device of `like`."""
+    return torch.autocast(device_type=like.device.type, enabled=False)
+
+
+def make_coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
+    """Coordinates of every pixel centre.
+
+    Args:
+        size: (h, w) in pixels.
+        like: tensor whose device the grid lives on.
+    Returns:
+        (h, w, 2) float32, (x, y) in [-1, 1].
+    """
+    height, width = size
+    x = torch.linspace(-1, 1, width, device=like.device, dtype=torch.float32)
+    y = torch.linspace(-1, 1, height, device=like.device, dtype=torch.float32)
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
+
+
+def kp2gaussian(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
+    """Render keypoints as isotropic Gaussian maps.
+
+    Args:
+        kp: (B, K, 2), xy in [-1, 1].
+        size: (h, w) in pixels of the map.
+        variance: in squared half frame widths (0.01: a standard deviation of a tenth of the half width).
+    Returns:
+        (B, K, h, w) in [0, 1], largest at the pixel nearest the keypoint.
+    Raises:
+        ValueError: the last axis of `kp` is not 2, or variance <= 0.
+    Source: FOMM (Siarohin et al., 2019), heat maps of the dense motion network.
+    """
+    if kp.shape[-1] != 2 or variance <= 0:
+        raise ValueError(f"expected keypoints (B, K, 2) and variance > 0, got {tuple(kp.shape)} and {variance}")
+    offset = make_coordinate_grid(size, kp) - kp.float()[:, :, None, None, :]
+    return torch.exp(-0.5 * offset.square().sum(-1) / variance)
+
+
+def sample(
+    image: Tensor,
+    grid: Tensor,
+    *,
+    mode: Literal["bilinear", "bicubic"] = "bilinear",
+    padding: Literal["zeros", "border", "reflection"] = "zeros",
+    align_corners: bool = True,
+) -> Tensor:
+    """Read an image at given coordinates (backward warp).
+
+    Args:
+        image: (B, C, H, W).
+        grid: (B, h, w, 2), xy in [-1, 1]: where each output pixel comes from.
+        align_corners: False only for published FOMM and MRAA weights of torch >= 1.3.
+    Returns:
+        (B, C, h, w) float32.
+    """
+    return F.grid_sample(
+        image.float(), grid.float(), mode=mode, padding_mode=padding, align_corners=align_corners
+    )  # fmt: skip
+
+
+def resize_map(x: Tensor, size: tuple[int, int], *, align_corners: bool = True) -> Tensor:
+    """Bilinear resize of a map: (B, C, h, w) -> (B, C, *size); the input itself where the size is already right."""
+    if x.shape[-2:] == size:
+        return x
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
+
+
+def resize_grid(grid: Tensor, size: tuple[int, int], *, align_corners: bool = True) -> Tensor:
+    """Bilinear resize of sampling coordinates: (B, h, w, 2) -> (B, *size, 2)."""
+    if grid.shape[1:3] == size:
+        return grid
+    resized = resize_map(grid.float().permute(0, 3, 1, 2), size, align_corners=align_corners)
+    return resized.permute(0, 2, 3, 1)
+
+
+def warp_features(features: Tensor, deformation: Tensor, *, align_corners: bool = True) -> Tensor:
+    """Backward warp of a feature map by a deformation of any size.
+
+    Args:
+        features: (B, C, h, w).
+        deformation: (B, h', w', 2) absolute sampling coordinates in [-1, 1].
+    Returns:
+        (B, C, h, w) float32, zero where the deformation points outside.
+    """
+    grid = resize_grid(deformation, features.shape[-2:], align_corners=align_corners)
+    return sample(features, grid, align_corners=align_corners)
+
+
+def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:
+    """Map points by homogeneous matrices.
+
+    Args:
+        matrix: (B, 3, 3).
+        points: (..., 2), the same points for every sample.
+    Returns:
+        (B, ..., 2).
+    """
+    flat = points.reshape(-1, 2)
+    homogeneous = torch.cat([flat, torch.ones_like(flat[:, :1])], dim=1)  # -> (N, 3)
+    mapped = (matrix.float()[:, None] * homogeneous[None, :, None, :]).sum(-1)  # -> (B, N, 3)
+    return (mapped[..., :2] / mapped[..., 2:]).reshape(-1, *points.shape)
+
+
+def robust_similarity(source: Tensor, target: Tensor, iterations: int = 5) -> Tensor:
+    """The similarity that takes most points of one shape to another; points that move on their own count little.
+
+    Args:
+        source, target: (B, N, 2).
+        iterations: of reweighting; the weight of a point falls with its squared residual over the median one.
+    Returns:
+        (B, 2, 3): scaled rotation, shift.
+    Source: Geman-McClure weights (Geman and McClure, 1987) in iteratively reweighted least squares.
+    """
+    source, target = source.float(), target.float()
+    weight = torch.ones_like(source[..., :1])
+    for _ in range(iterations):
+        share = weight / weight.sum(1, keepdim=True)
+        centre, goal = (share * source).sum(1, keepdim=True), (share * target).sum(1, keepdim=True)
+        a, b = source - centre, target - goal
+        norm = (share * a * a).sum((1, 2)).clamp_min(1e-8)
+        cos = (share * a * b).sum((1, 2)) / norm
+        sin = (share[..., 0] * (a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])).sum(1) / norm
+        linear = torch.stack([torch.stack([cos, -sin], -1), torch.stack([sin, cos], -1)], dim=1)  # -> (B, 2, 2)
+        shift = goal - centre @ linear.mT  # -> (B, 1, 2)
+        residual = (source @ linear.mT + shift - target).square().sum(-1, keepdim=True)
+        weight = (1 + residual / (residual.median(1, keepdim=True).values + 1e-10)).pow(-2)
+    return torch.cat([linear, shift.mT], dim=2)
+
+
+def hull_area(points: Tensor) -> Tensor:
+    """Area of the convex hull of each point set: (B, N, 2) -> (B,).
+
+    Source: monotone chain (Andrew, 1979); FOMM scales relative movement by the root of this area.
+    """
+    return points.new_tensor([_hull_area(sorted({(x, y) for x, y in shape})) for shape in points.double().tolist()])
+
+
+def _hull_area(points: list[tuple[float, float]]) -> float:
+    def half(ordered: list[tuple[float, float]]) -> list[tuple[float, float]]:
+        chain: list[tuple[float, float]] = []
+        for point in ordered:
+            while len(chain) > 1 and _cross(chain[-2], chain[-1], point) <= 0:
+                chain.pop()
+            chain.append(point)
+        return chain
+
+    hull = half(points)[:-1] + half(points[::-1])[:-1]
+    return sum(a[0] * b[1] - a[1] * b[0] for a, b in zip(hull, hull[1:] + hull[:1], strict=True)) / 2
+
+
+def _cross(o: tuple[float, float], a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (a[0] - o[0]) * (b[1] - o[1]) - (a[1] - o[1]) * (b[0] - o[0])

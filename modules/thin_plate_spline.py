@@ -1,0 +1,146 @@
+"""Thin-plate splines: through given points, and random ones for equivariance losses.
+
+Dimension letters: B batch, K splines, n control points, N points, h x w grid.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from modules.geometry import make_coordinate_grid
+
+Regularization = Literal["exact", "tpsmm"]
+_CHUNK = 1 << 24  # distances held at once while a spline is evaluated, 64 MiB
+
+
+def _radial(squared_distance: Tensor) -> Tensor:
+    """U(r) = r^2 ln r^2 (Bookstein, 1989), finite at 0."""
+    return squared_distance * torch.log(squared_distance + 1e-9)
+
+
+def _squared_distance(points: Tensor, control: Tensor) -> Tensor:
+    """(..., N, 2) and (..., n, 2) -> (..., N, n). Axis by axis: a matrix product would lose digits under TF32."""
+    x = points[..., :, None, 0] - control[..., None, :, 0]
+    y = points[..., :, None, 1] - control[..., None, :, 1]
+    return x * x + y * y
+
+
+class TPS:
+    """Thin-plate splines T with T(control) = target, one for each leading index.
+
+    Args:
+        control: (..., n, 2), xy in [-1, 1]: where the spline is pinned.
+        target: (..., n, 2), what it gives there.
+        regularization: `exact` solves for the displacement target - control, so that equal points give the identity
+            whatever the regularisation; `tpsmm` solves for the target with 0.01 on the whole system, as published,
+            which moves pixels by 8 px of 256 in the median where nothing moves.
+        smoothing: `exact` only. Added to the kernel's diagonal; 0 interpolates, more misses the targets for the sake
+            of a smoother map (Wahba, 1990).
+        slope_penalty: `exact` only. Bounds the linear part where control points are nearly collinear or coincide.
+
+    Attributes:
+        theta: (..., 2, 3), rows (x, y) of the affine part, columns (x, y, 1).
+        control_params: (..., n, 2), weights of the radial functions.
+    Source: Bookstein (1989); TPSMM (Zhao and Zhang, 2022), TPS motion estimation.
+    """
+
+    def __init__(
+        self,
+        control: Tensor,
+        target: Tensor,
+        *,
+        regularization: Regularization = "exact",
+        smoothing: float = 1e-3,
+        slope_penalty: float = 1e-3,
+    ):
+        if control.shape != target.shape or control.shape[-1] != 2:
+            raise ValueError(
+                f"expected two (..., n, 2) of one shape, got {tuple(control.shape)}, {tuple(target.shape)}"
+            )
+        if regularization not in ("exact", "tpsmm"):
+            raise ValueError(f"expected regularization 'exact' or 'tpsmm', got {regularization!r}")
+        control, target = control.float(), target.float()
+        self.control = control
+        n = control.shape[-2]
+        kernel = _radial(_squared_distance(control, control))
+        affine = torch.cat([control, torch.ones_like(control[..., :1])], dim=-1)  # -> (..., n, 3)
+        zeros = kernel.new_zeros(*kernel.shape[:-2], 3, 3)
+        system = torch.cat(
+            [torch.cat([kernel, affine], dim=-1), torch.cat([affine.mT, zeros], dim=-1)], dim=-2
+        )  # -> (..., n + 3, n + 3)
+        if regularization == "tpsmm":
+            diagonal = kernel.new_full((n + 3,), 0.01)
+            values = target
+        else:
+            diagonal = kernel.new_tensor([smoothing] * n + [-slope_penalty] * 2 + [0.0])
+            values = target - control
+        right = torch.cat([values, values.new_zeros(*values.shape[:-2], 3, 2)], dim=-2)
+        solution = torch.linalg.solve(system + torch.diag(diagonal), right)
+        self.control_params = solution[..., :n, :]
+        self.theta = solution[..., n:, :].mT
+        if regularization == "exact":
+            self.theta = self.theta + torch.eye(2, 3, device=control.device)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Map points: (..., N, 2), leading axes as the control points' or broadcast to them -> (..., N, 2)."""
+        bent = _radial(_squared_distance(points, self.control)) @ self.control_params
+        return points @ self.theta[..., :2].mT + self.theta[..., None, :, 2] + bent
+
+    def grid(self, size: tuple[int, int]) -> Tensor:
+        """The spline at every pixel centre: (..., h, w, 2)."""
+        points = make_coordinate_grid(size, self.control).reshape(-1, 2)
+        rows = max(1, _CHUNK // max(1, self.control.shape[:-1].numel()))
+        mapped = torch.cat([self(part) for part in points.split(rows)], dim=-2)
+        return mapped.reshape(*self.control.shape[:-2], *size, 2)
+
+
+@dataclass(frozen=True)
+class RandomWarp:
+    """A random smooth warp: affine part plus radial functions on a regular grid, added to both coordinates alike.
+
+    Attributes:
+        theta: (B, 2, 3), near [I | 0].
+        control_params: (B, 1, n * n).
+        points_tps: n, control points along each axis.
+        distance: `l2` for r^2 ln r^2 (TPSMM), `l1` for d^2 ln d with d = |dx| + |dy| (FOMM, MRAA).
+    Source: FOMM (Siarohin et al., 2019), equivariance constraint.
+    """
+
+    theta: Tensor
+    control_params: Tensor
+    points_tps: int
+    distance: Literal["l1", "l2"] = "l2"
+
+    @classmethod
+    def draw(
+        cls,
+        batch: int,
+        like: Tensor,
+        *,
+        sigma_affine: float,
+        sigma_tps: float,
+        points_tps: int,
+        distance: Literal["l1", "l2"] = "l2",
+    ) -> "RandomWarp":
+        """Draw `batch` warps on the device of `like`; sigmas in half frame widths."""
+        noise = sigma_affine * torch.randn(batch, 2, 3, device=like.device)
+        control_params = sigma_tps * torch.randn(batch, 1, points_tps**2, device=like.device)
+        return cls(noise + torch.eye(2, 3, device=like.device), control_params, points_tps, distance)
+
+    def __call__(self, points: Tensor) -> Tensor:
+        """Map points: (B or 1, N, 2) -> (B, N, 2)."""
+        control = make_coordinate_grid((self.points_tps, self.points_tps), self.theta).reshape(1, -1, 2)
+        if self.distance == "l2":
+            radial = _radial(_squared_distance(points, control))
+        else:
+            distance = (points[..., :, None, :] - control[..., None, :, :]).abs().sum(-1)
+            radial = distance.square() * torch.log(distance + 1e-6)
+        bent = (radial * self.control_params).sum(-1, keepdim=True)  # -> (B, N, 1)
+        return points @ self.theta[..., :2].mT + self.theta[:, None, :, 2] + bent
+
+    def grid(self, size: tuple[int, int]) -> Tensor:
+        """The warp at every pixel centre: (B, h, w, 2)."""
+        points = make_coordinate_grid(size, self.theta).reshape(1, -1, 2)
+        return self(points).reshape(-1, *size, 2)

@@ -1,0 +1,196 @@
+"""Dense motion from keypoint pairs: K splines and the background, mixed by learned maps.
+
+Dimension letters: B batch, K splines, C channels, H x W image, h x w map of the network.
+"""
+
+from math import log, log2
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.blocks import AntiAliasInterpolation2d, Hourglass, UpBlock2d
+from modules.geometry import (
+    apply_homography,
+    full_precision,
+    kp2gaussian,
+    make_coordinate_grid,
+    sample,
+)
+from modules.thin_plate_spline import TPS, Regularization
+from modules.tps.keypoint_detector import POINTS_PER_TPS
+
+
+def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tensor:
+    """Softmax over transformations of which some are left out, never the background.
+
+    Args:
+        logits: (B, K + 1, h, w).
+        probability: chance of leaving a spline out.
+        uniform: (B, K + 1) uniform random numbers in [0, 1).
+    Returns:
+        (B, K + 1, h, w), sum over axis 1 nearly 1 (exactly e / (e + 1e-6), as published).
+    Source: TPSMM (Zhao and Zhang, 2022), dropout for TPS transformations. The published rescaling by 1 / (1 - P) acts
+        on a tensor that is used no more; it is left out.
+    """
+    keep = (uniform < 1 - probability).to(logits.dtype)
+    keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], dim=1)
+    weight = torch.exp(logits - logits.amax(1, keepdim=True)) * keep[:, :, None, None]
+    return weight / (weight.sum(1, keepdim=True) + 1e-6)
+
+
+class DenseMotionNetwork(nn.Module):
+    """Deformation of the source and occlusion maps from source and driving keypoints, float32 in every precision mode.
+
+    Args:
+        block_expansion, num_blocks, max_features: of the hourglass.
+        num_tps: K.
+        num_channels: C of the image.
+        scale_factor: size at which the network works, as a part of the image; a power of two.
+        occlusion_levels: occlusion maps, from coarse to the image's own size; one for each level of the inpainting
+            network. None: a single map at the network's own size (`multi_mask: false`).
+        kp_variance: of the heat maps, squared half frame widths.
+        regularization: of the splines, see `TPS`.
+        locality: distance over which a spline prevails around its keypoints, in root-mean-square radii of the
+            keypoints; the network then corrects these shares instead of finding them. None: the network alone
+            decides, as published.
+        background_logit: share of the background beside `locality`, as a logit: 0 is that of a spline at one of its
+            keypoints, and the background prevails where every spline has less.
+        initial_occlusion: value with which occlusion maps start, 0 to 1. None: about one half, as published.
+    Source: TPSMM (Zhao and Zhang, 2022), dense motion network and multi-resolution occlusion masks.
+    """
+
+    def __init__(
+        self,
+        *,
+        block_expansion: int,
+        num_blocks: int,
+        max_features: int,
+        num_tps: int,
+        num_channels: int,
+        scale_factor: float = 0.25,
+        occlusion_levels: int | None = 4,
+        kp_variance: float = 0.01,
+        regularization: Regularization = "exact",
+        locality: float | None = None,
+        background_logit: float = -4.0,
+        initial_occlusion: float | None = None,
+    ):
+        super().__init__()
+        self.locality = locality
+        self.background_logit = background_logit
+        self.num_tps = num_tps
+        self.kp_variance = kp_variance
+        self.regularization = regularization
+        if scale_factor != 1:
+            self.down = AntiAliasInterpolation2d(num_channels, scale_factor, "nearest")
+        in_features = num_channels * (num_tps + 1) + POINTS_PER_TPS * num_tps + 1
+        self.hourglass = Hourglass(block_expansion, in_features, num_blocks, max_features, "instance")
+        features = self.hourglass.out_features
+        self.maps = nn.Conv2d(features, num_tps + 1, 7, padding=3)
+        widths, ups = [features], []
+        if occlusion_levels is not None:
+            doublings = int(log2(1 / scale_factor))
+            from_decoder = occlusion_levels - doublings
+            if not 0 <= from_decoder <= num_blocks:
+                raise ValueError(
+                    f"expected num_blocks >= occlusion_levels - log2(1 / scale_factor) >= 0, got {num_blocks} blocks, "
+                    f"{occlusion_levels} levels, scale_factor {scale_factor}"
+                )
+            widths = self.hourglass.decoder.level_channels[num_blocks - from_decoder :]
+            for i in range(doublings):
+                ups.append(UpBlock2d(features // 2**i, features // 2 ** (i + 1), "instance"))
+                widths.append(features // 2 ** (i + 1))
+            self.up = nn.ModuleList(ups)
+        self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
+        if locality is not None:
+            nn.init.zeros_(self.maps.weight)
+            nn.init.zeros_(self.maps.bias)
+        if initial_occlusion is not None:
+            for head in self.occlusion:
+                nn.init.zeros_(head.weight)
+                nn.init.constant_(head.bias, log(initial_occlusion / (1 - initial_occlusion)))
+
+    def forward(
+        self,
+        source: Tensor,
+        kp_driving: Tensor,
+        kp_source: Tensor,
+        bg_param: Tensor | None = None,
+        dropout: tuple[float, Tensor] | None = None,
+    ) -> dict[str, Tensor | list[Tensor]]:
+        """Mix the splines from driving to source keypoints into one deformation.
+
+        Args:
+            source: (B, C, H, W) in [0, 1].
+            kp_driving, kp_source: (B, 5K, 2), xy in [-1, 1].
+            bg_param: (B, 3, 3), driving to source coordinates; None keeps the background still.
+            dropout: probability and uniform numbers (B, K + 1) of `dropout_softmax`; None uses every spline.
+        Returns:
+            `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
+            `deformation` (B, h, w, 2), absolute sampling coordinates; `occlusion_map`, list coarse to fine of
+            (B, 1, h_i, w_i), 1 keeps the warped source.
+        """
+        with full_precision(source):
+            return self._forward(source.float(), kp_driving.float(), kp_source.float(), bg_param, dropout)
+
+    def _forward(self, source, kp_driving, kp_source, bg_param, dropout):
+        small = self.down(source) if hasattr(self, "down") else source
+        size = small.shape[-2:]
+        heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
+        transformations = self._transformations(kp_driving, kp_source, bg_param, size)  # -> (B, K + 1, h, w, 2)
+        deformed = self._deform(small, transformations)  # -> (B, K + 1, C, h, w)
+        decoded = self.hourglass(torch.cat([heatmap, deformed.flatten(1, 2)], dim=1))
+        logits = self.maps(decoded[-1])
+        if self.locality is not None:
+            logits = logits + self._locality(kp_driving, size)
+        maps = F.softmax(logits, dim=1) if dropout is None else dropout_softmax(logits, *dropout)
+        return {
+            "deformed_source": deformed,
+            "contribution_maps": maps,
+            "deformation": (maps[..., None] * transformations).sum(1),
+            "occlusion_map": self._occlusion(decoded),
+        }
+
+    def _heatmaps(self, kp_driving: Tensor, kp_source: Tensor, size: tuple[int, int]) -> Tensor:
+        difference = kp2gaussian(kp_driving, size, self.kp_variance) - kp2gaussian(kp_source, size, self.kp_variance)
+        return F.pad(difference, (0, 0, 0, 0, 1, 0))  # a zero map for the background comes first
+
+    def _transformations(
+        self, kp_driving: Tensor, kp_source: Tensor, bg_param: Tensor | None, size: tuple[int, int]
+    ) -> Tensor:
+        batch = len(kp_driving)
+        grouped = (batch, self.num_tps, POINTS_PER_TPS, 2)
+        splines = TPS(kp_driving.view(grouped), kp_source.view(grouped), regularization=self.regularization)
+        identity = make_coordinate_grid(size, kp_driving)
+        background = identity.expand(batch, *identity.shape)
+        if bg_param is not None:
+            background = apply_homography(bg_param, identity)
+        return torch.cat([background[:, None], splines.grid(size)], dim=1)
+
+    def _locality(self, kp_driving: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits of the shares before the network corrects them: (B, 5K, 2) -> (B, K + 1, h, w).
+
+        A spline goes through its five keypoints and is worth less the farther from them a pixel lies. The published
+        network has to find that out; with a few hundred clips it does not.
+        """
+        radius = (kp_driving - kp_driving.mean(1, keepdim=True)).square().sum(-1).mean(1)  # squared, -> (B,)
+        offset = make_coordinate_grid(size, kp_driving) - kp_driving[:, :, None, None, :]
+        squared = offset.square().sum(-1) / (self.locality**2 * radius[:, None, None, None])  # -> (B, 5K, h, w)
+        nearest = squared.unflatten(1, (self.num_tps, POINTS_PER_TPS)).amin(2)
+        return F.pad(-0.5 * nearest, (0, 0, 0, 0, 1, 0), value=self.background_logit)
+
+    def _deform(self, source: Tensor, transformations: Tensor) -> Tensor:
+        batch, slots = transformations.shape[:2]
+        repeated = source[:, None].expand(-1, slots, -1, -1, -1).flatten(0, 1)
+        return sample(repeated, transformations.flatten(0, 1)).unflatten(0, (batch, slots))
+
+    def _occlusion(self, decoded: list[Tensor]) -> list[Tensor]:
+        levels = decoded[-1:]
+        if hasattr(self, "up"):
+            from_decoder = len(self.occlusion) - len(self.up)
+            levels, finest = decoded[len(decoded) - from_decoder :], decoded[-1]
+            for up in self.up:
+                finest = up(finest)
+                levels.append(finest)
+        return [torch.sigmoid(head(level)) for head, level in zip(self.occlusion, levels, strict=True)]

@@ -1,0 +1,262 @@
+"""The thin-plate-spline family, wired: keypoints, background, dense motion, inpainting, AVD.
+
+Dimension letters: B batch, K splines, H x W image.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.avd_network import AVDNetwork
+from modules.geometry import full_precision, hull_area, sample
+from modules.losses import VGG19, PictureLoss
+from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
+from modules.thin_plate_spline import RandomWarp
+from modules.tps.bg_motion_predictor import BGMotionPredictor
+from modules.tps.dense_motion import DenseMotionNetwork
+from modules.tps.inpainting_network import InpaintingNetwork
+from modules.tps.keypoint_detector import POINTS_PER_TPS, KPDetector, LandmarkKeypoints
+from modules.tps.landmark_groups import LANDMARK_GROUPS
+
+NUM_ACTION_UNITS = 17
+_CLIP_NORM = 10.0
+
+
+class TPSModel(MotionModel):
+    """TPSMM, and with landmarks and action units FMEG-TPSRAU; arguments as in the config section `model_params`.
+
+    A motion holds `fg_kp` (B, 5K, 2) and, with a background predictor, `frame` (B, 3, H, W), from which the movement
+    of the background is predicted where source and driving show the same scene.
+    """
+
+    keypoint_name: ClassVar[str] = "fg_kp"
+    optional_networks: ClassVar[frozenset[str]] = frozenset({"bg_predictor", "avd_network"})
+
+    def __init__(
+        self,
+        *,
+        keypoints: str,
+        landmark_groups: str,
+        landmark_activation: str,
+        tps_regularization: str,
+        au_conditioning: str,
+        common_params: Mapping[str, Any],
+        generator_params: Mapping[str, Any],
+        dense_motion_params: Mapping[str, Any],
+        avd_network_params: Mapping[str, Any],
+    ):
+        super().__init__()
+        num_tps, num_channels = common_params["num_tps"], common_params["num_channels"]
+        multi_mask = common_params["multi_mask"]
+        self.needs_landmarks = self.motion_from_landmarks = keypoints == "landmarks"
+        self.needs_action_units = au_conditioning != "none"
+        self.pixel_landmarks = landmark_activation == "sigmoid"
+        self.inpainting_network = InpaintingNetwork(
+            num_channels=num_channels,
+            multi_mask=multi_mask,
+            num_cond_channels=NUM_ACTION_UNITS if self.needs_action_units else 0,
+            **generator_params,
+        )
+        self.dense_motion_network = DenseMotionNetwork(
+            num_tps=num_tps,
+            num_channels=num_channels,
+            occlusion_levels=generator_params["num_down_blocks"] + 1 if multi_mask else None,
+            regularization=tps_regularization,
+            **dense_motion_params,
+        )
+        if self.needs_landmarks:
+            self.kp_detector = LandmarkKeypoints(LANDMARK_GROUPS[landmark_groups], landmark_activation)
+        else:
+            self.kp_detector = KPDetector(num_tps)
+        self.bg_predictor = BGMotionPredictor() if common_params["bg"] else None
+        self.avd_network = AVDNetwork(num_tps * POINTS_PER_TPS * 2, **avd_network_params)
+        self.settings: Mapping[str, Any] = {}
+
+    # --- motion and picture ------------------------------------------------------------------------------------------
+
+    def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
+        """See `MotionModel.motion`; keypoints are float32 in every precision mode."""
+        with full_precision(image):
+            if not self.needs_landmarks:
+                motion = self.kp_detector(image.float())
+            elif landmarks is None:
+                raise ValueError("expected 68 landmarks for `keypoints: landmarks`, got none")
+            else:
+                motion = self.kp_detector(self._to_pixels(landmarks, image) if self.pixel_landmarks else landmarks)
+        return motion if self.bg_predictor is None else {**motion, "frame": image}
+
+    def relative(
+        self,
+        source: Motion,
+        driving: Motion,
+        driving_initial: Motion,
+        mode: Mode,
+        *,
+        adapt_movement_scale: bool = True,
+        use_relative_jacobian: bool = True,
+    ) -> Motion:
+        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, as published.
+        The background stays still."""
+        kp_source, kp_driving, kp_initial = (motion["fg_kp"].float() for motion in (source, driving, driving_initial))
+        if mode == "standard":
+            return {"fg_kp": kp_driving}
+        if mode == "avd":
+            return {"fg_kp": self._avd(kp_source.expand_as(kp_driving), kp_driving)}
+        change = kp_driving - kp_initial
+        if adapt_movement_scale:
+            change = change * (hull_area(kp_source) / hull_area(kp_initial)).sqrt()[:, None, None]
+        return {"fg_kp": kp_source + change}
+
+    def encode(self, source: Tensor) -> dict[str, Any]:
+        """Features of the source at every level, beside the source itself."""
+        return {"source": source, "features": self.inpainting_network.encode(source)}
+
+    def generate(
+        self,
+        encoded: dict[str, Any],
+        motion_source: Motion,
+        motion_driving: Motion,
+        condition: Condition | None = None,
+        dropout: tuple[float, Tensor] | None = None,
+        background: bool = True,
+    ) -> dict[str, Any]:
+        """See `MotionModel.generate`; beside the prediction what `DenseMotionNetwork` gives, and the keypoints.
+
+        Args:
+            dropout: of splines, training only.
+            background: predict the background's movement where both motions hold their frame.
+        """
+        batch = len(motion_driving["fg_kp"])
+        source = _expand(encoded["source"], batch)
+        features = [_expand(level, batch) for level in encoded["features"]]
+        bg_param = None
+        if background and self.bg_predictor is not None and "frame" in motion_driving and "frame" in motion_source:
+            bg_param = self._background(_expand(motion_source["frame"], batch), motion_driving["frame"])
+        kp_source = _expand(motion_source["fg_kp"], batch)
+        dense = self.dense_motion_network(source, motion_driving["fg_kp"], kp_source, bg_param, dropout)
+        au_diff = None
+        if self.needs_action_units:
+            if condition is None or condition.au_diff is None:
+                raise ValueError("expected Condition.au_diff for a model with au_conditioning, got none")
+            au_diff = condition.au_diff.mean(-1)  # the published network knows no sides
+        drawn = self.inpainting_network(source, features, dense["deformation"], dense["occlusion_map"], au_diff)
+        return {**dense, **drawn, "bg_param": bg_param}
+
+    def _background(self, source: Tensor, driving: Tensor) -> Tensor:
+        with full_precision(source):
+            return self.bg_predictor(source.float(), driving.float())
+
+    def _avd(self, kp_source: Tensor, kp_driving: Tensor) -> Tensor:
+        with full_precision(kp_source):
+            return self.avd_network(kp_source.flatten(1), kp_driving.flatten(1)).view_as(kp_driving)
+
+    @staticmethod
+    def _to_pixels(landmarks: Tensor, image: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        return (landmarks + 1) / 2 * landmarks.new_tensor([width - 1, height - 1])
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def prepare_training(self, settings: Mapping[str, Any], vgg: VGG19 | None) -> dict[str, Optimiser]:
+        """See `MotionModel.prepare_training`. Settings of Adam and of clipping are the published ones."""
+        self.settings = settings
+        weights = settings["loss_weights"]
+        self.picture_loss = PictureLoss(
+            settings["scales"],
+            perceptual=weights["perceptual"],
+            pixel=weights["pixel"],
+            gradient=weights["gradient"],
+            vgg=vgg,
+        )
+        self.avd_network.requires_grad_(False)
+        optimisers = {
+            "optimizer": self._optimiser("inpainting_network", "dense_motion_network", "kp_detector", unclipped=1)
+        }
+        if self.bg_predictor is not None:
+            optimisers["optimizer_bg_predictor"] = self._optimiser("bg_predictor", start_epoch=settings["bg_start"])
+        return optimisers
+
+    def _optimiser(self, *names: str, unclipped: int = 0, start_epoch: int = 0) -> Optimiser:
+        networks = self.networks()
+        adam = torch.optim.Adam(
+            [parameter for name in names for parameter in networks[name].parameters()],
+            lr=self.settings["lr_generator"],
+            betas=(0.5, 0.999),
+            weight_decay=1e-4,
+        )
+        return Optimiser(adam, names, {name: _CLIP_NORM for name in names[unclipped:]}, start_epoch)
+
+    def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `MotionModel.losses`. Source: TPSMM (Zhao and Zhang, 2022), training objective."""
+        source, driving = batch["source"], batch["driving"]
+        motion_source = self.motion(source, batch.get("source_landmarks"))
+        motion_driving = self.motion(driving, batch.get("driving_landmarks"))
+        with_background = self.bg_predictor is not None and epoch >= self.settings["bg_start"]
+        encoded = self.encode(source)
+        generated = self.generate(
+            encoded,
+            motion_source,
+            motion_driving,
+            Condition(au_diff=batch.get("au_diff")),
+            dropout=self._dropout(epoch, source),
+            background=with_background,
+        )
+        losses = self.picture_loss(generated["prediction"], driving)
+        weights = self.settings["loss_weights"]
+        if weights["equivariance_value"] and not self.needs_landmarks:
+            losses["equivariance_value"] = weights["equivariance_value"] * self._equivariance(driving, motion_driving)
+        if weights["warp_loss"]:
+            losses["warp_loss"] = weights["warp_loss"] * self._warp_loss(driving, encoded, generated)
+        if weights["bg"] and with_background:
+            there, back = generated["bg_param"], self._background(driving, source)
+            identity = torch.eye(3, device=there.device)
+            losses["bg"] = weights["bg"] * (identity - there @ back).abs().mean()
+        return losses, {**generated, "kp_source": motion_source["fg_kp"], "kp_driving": motion_driving["fg_kp"]}
+
+    def _dropout(self, epoch: int, source: Tensor) -> tuple[float, Tensor] | None:
+        settings = self.settings
+        if epoch >= settings["dropout_epoch"]:
+            return None
+        grown = epoch / settings["dropout_inc_epoch"] * settings["dropout_maxp"] + settings["dropout_startp"]
+        uniform = torch.rand(len(source), self.dense_motion_network.num_tps + 1, device=source.device)
+        return min(grown, settings["dropout_maxp"]), uniform
+
+    def _equivariance(self, driving: Tensor, motion_driving: Motion) -> Tensor:
+        """Keypoints of a warped frame, warped back, are the frame's own."""
+        with full_precision(driving):
+            warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"])
+            warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
+            return (motion_driving["fg_kp"] - warp(self.motion(warped)["fg_kp"])).abs().mean()
+
+    def _warp_loss(self, driving: Tensor, encoded: dict[str, Any], generated: dict[str, Any]) -> Tensor:
+        """Difference of the source's warped features and the driving frame's; trains the deformation alone."""
+        network, masks = self.inpainting_network, [mask.detach() for mask in generated["occlusion_map"]]
+        warped = network.warp_encoded([f.detach() for f in encoded["features"]], generated["deformation"], masks)
+        with torch.no_grad():
+            target = network.occlude(network.encode(driving), masks)
+        return sum((w - t).abs().mean() for w, t in zip(warped, target, strict=True))
+
+    def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
+        """See `MotionModel.prepare_avd`."""
+        self.settings = settings
+        self.requires_grad_(False)
+        self.avd_network.requires_grad_(True)
+        adam = torch.optim.Adam(self.avd_network.parameters(), lr=settings["lr"], betas=(0.5, 0.999))
+        return {"optimizer_avd": Optimiser(adam, ("avd_network",), {})}
+
+    def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `MotionModel.avd_losses`. Source: MRAA (Siarohin et al., 2021), Sec. 3.4."""
+        with torch.no_grad():
+            kp_source = self.motion(batch["source"], batch.get("source_landmarks"))["fg_kp"]
+            kp_driving = self.motion(batch["driving"], batch.get("driving_landmarks"))["fg_kp"]
+            uniform = torch.rand(len(kp_source), 1, 2, device=kp_source.device)
+            kp_random = kp_driving * (1 + self.settings["random_scale"] * (2 * uniform - 1))
+        shift = (kp_driving - self._avd(kp_source, kp_random)).abs().mean()
+        return {"shift": self.settings["lambda_shift"] * shift}, {}
+
+
+def _expand(x: Tensor, batch: int) -> Tensor:
+    """A tensor of batch 1 seen as one of batch `batch`, without copying."""
+    return x.expand(batch, *x.shape[1:]) if len(x) == 1 else x

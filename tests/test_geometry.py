@@ -1,0 +1,69 @@
+import pytest
+import torch
+from scipy.spatial import ConvexHull
+
+from modules.geometry import (
+    apply_homography,
+    hull_area,
+    kp2gaussian,
+    make_coordinate_grid,
+    resize_grid,
+    sample,
+    warp_features,
+)
+
+
+def test_the_grid_puts_minus_and_plus_one_at_the_centres_of_the_outer_pixels():
+    grid = make_coordinate_grid((3, 5), torch.zeros(1))
+    assert grid.shape == (3, 5, 2)
+    assert grid[0, 0].tolist() == [-1, -1]
+    assert grid[2, 4].tolist() == [1, 1]
+    assert grid[1, 2].tolist() == [0, 0]
+    assert grid[0, 1].tolist() == [-0.5, -1]
+
+
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+def test_sampling_at_the_identity_grid_reproduces_the_image(mode):
+    image = torch.rand(2, 3, 17, 12)
+    grid = make_coordinate_grid((17, 12), image).expand(2, -1, -1, -1)
+    torch.testing.assert_close(sample(image, grid, mode=mode, padding="border"), image, atol=1e-5, rtol=0)
+
+
+def test_a_deformation_of_another_size_is_resized_without_a_shift():
+    image = torch.rand(1, 3, 32, 32)
+    coarse = make_coordinate_grid((8, 8), image)[None]
+    torch.testing.assert_close(resize_grid(coarse, (32, 32))[0], make_coordinate_grid((32, 32), image))
+    torch.testing.assert_close(warp_features(image, coarse), image, atol=1e-5, rtol=0)
+
+
+def test_a_heat_map_is_largest_at_the_pixel_nearest_its_keypoint():
+    kp = torch.tensor([[[0.5, -0.25], [-1.0, 1.0]]])
+    maps = kp2gaussian(kp, (9, 17), 0.01)
+    assert maps.shape == (1, 2, 9, 17)
+    row, column = divmod(int(maps[0, 0].argmax()), 17)
+    assert (column / 16 * 2 - 1, row / 8 * 2 - 1) == (0.5, -0.25)
+    assert maps[0, 1].max() == 1
+    assert maps.min() >= 0
+
+
+@pytest.mark.parametrize(("kp", "variance"), [(torch.zeros(1, 2, 3), 0.1), (torch.zeros(1, 2, 2), 0.0)])
+def test_heat_maps_refuse_what_is_no_keypoint(kp, variance):
+    with pytest.raises(ValueError, match="expected keypoints"):
+        kp2gaussian(kp, (4, 4), variance)
+
+
+def test_a_homography_maps_and_divides():
+    matrix = torch.tensor([[[2.0, 0, 1], [0, 3, 0], [0, 0, 2]]])
+    points = torch.tensor([[1.0, 1.0], [0.0, 2.0]])
+    assert apply_homography(matrix, points).tolist() == [[[1.5, 1.5], [0.5, 3.0]]]
+
+
+def test_hull_areas_are_those_of_a_library():
+    points = torch.rand(4, 50, 2) * torch.tensor([3.0, 0.5])
+    expected = torch.tensor([ConvexHull(shape.numpy()).volume for shape in points], dtype=torch.float32)
+    torch.testing.assert_close(hull_area(points), expected)
+
+
+def test_hull_area_of_repeated_and_collinear_points():
+    square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1], [0, 0], [0.5, 0], [1, 0.5]])
+    assert hull_area(square[None]).item() == pytest.approx(1)

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+import torch
+
+from data.landmark_groups import face_shapes
+from modules.geometry import make_coordinate_grid
+from modules.thin_plate_spline import TPS, RandomWarp
+from modules.tps.landmark_groups import LANDMARK_GROUPS, MEGC2022, SPREAD
+
+PIXEL = 2 / 255  # of a picture of 256
+
+
+def points(*shape: int) -> torch.Tensor:
+    return torch.rand(*shape, 2, generator=torch.Generator().manual_seed(0)) * 1.6 - 0.8
+
+
+def test_equal_points_give_the_identity():
+    control = points(200, 5)
+    grid = TPS(control, control).grid((32, 32))
+    assert (grid - make_coordinate_grid((32, 32), control)).abs().max() < 1e-6
+
+
+def test_the_published_regularisation_does_not():
+    control = points(200, 5)
+    moved = TPS(control, control, regularization="tpsmm").grid((32, 32)) - make_coordinate_grid((32, 32), control)
+    worst = moved.norm(dim=-1).flatten(1).amax(1) / PIXEL
+    assert worst.median() > 2
+
+
+def test_the_spline_hits_its_targets_as_the_regularisation_vanishes():
+    control = points(50, 5)
+    target = control + 0.02 * points(50, 5)
+    misses = [
+        (TPS(control, target, smoothing=smoothing, slope_penalty=smoothing)(control) - target).abs().mean().item()
+        for smoothing in (1e-1, 1e-2, 1e-3, 0.0)
+    ]
+    assert misses == sorted(misses, reverse=True)
+    assert misses[-1] < 1e-5
+
+
+def test_a_common_shift_is_reproduced_everywhere():
+    control = points(3, 10, 5)
+    shift = torch.tensor([0.03, -0.02])
+    grid = TPS(control, control + shift).grid((16, 16))
+    torch.testing.assert_close(
+        grid, (make_coordinate_grid((16, 16), control) + shift).expand_as(grid), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("degenerate", ["equal", "collinear"])
+def test_degenerate_points_stay_finite_and_small(degenerate):
+    control = torch.zeros(1, 5, 2)
+    if degenerate == "collinear":
+        control[0, :, 0] = torch.linspace(-0.5, 0.5, 5)
+    target = control + 0.01 * points(1, 5)
+    grid = TPS(control, target).grid((16, 16))
+    assert torch.isfinite(grid).all()
+    assert (grid - make_coordinate_grid((16, 16), control)).abs().max() < 1
+
+
+def test_gradients_reach_control_points_and_targets():
+    control, target = points(2, 5).requires_grad_(), (points(2, 5) + 0.01).requires_grad_()
+    TPS(control, target).grid((8, 8)).square().sum().backward()
+    for tensor in (control, target):
+        assert torch.isfinite(tensor.grad).all()
+        assert (tensor.grad != 0).all()
+
+
+def test_splines_refuse_points_that_do_not_match():
+    with pytest.raises(ValueError, match="expected two"):
+        TPS(points(1, 5), points(1, 4))
+    with pytest.raises(ValueError, match="expected regularization"):
+        TPS(points(1, 5), points(1, 5), regularization="none")
+
+
+def worst_pixels(groups: tuple) -> np.ndarray:
+    """Movement of the worst pixel of 256 by half a pixel of landmark noise, for groups, faces and draws."""
+    rng = np.random.default_rng(0)
+    index, frame = torch.tensor(groups), (64, 64)
+    worst = []
+    for shape in torch.from_numpy(face_shapes()).float():
+        for _ in range(20):
+            noise = torch.from_numpy(rng.normal(scale=0.5 * PIXEL, size=(68, 2))).float()
+            grid = TPS((shape + noise)[index], shape[index]).grid(frame)
+            worst.append((grid - make_coordinate_grid(frame, grid)).norm(dim=-1).flatten(1).amax(1) / PIXEL)
+    return torch.stack(worst).numpy()
+
+
+def test_groups_spread_over_the_face_do_not_magnify_landmark_noise():
+    worst = worst_pixels(SPREAD)
+    assert np.percentile(worst, 95) <= 5
+    assert np.percentile(worst, 95, axis=0).max() <= 5, "every single group, too"
+
+
+def test_the_published_groups_do():
+    assert np.median(worst_pixels(MEGC2022)) > 8
+
+
+@pytest.mark.parametrize("name", LANDMARK_GROUPS)
+def test_groups_are_ten_times_five_different_landmarks(name):
+    numbers = [i for group in LANDMARK_GROUPS[name] for i in group]
+    assert len(numbers) == len(set(numbers)) == 50
+    assert set(numbers) <= set(range(68))
+
+
+def test_a_random_warp_without_noise_is_the_identity_and_grows_with_its_sigmas():
+    settings = {"sigma_affine": 0.0, "sigma_tps": 0.0, "points_tps": 5}
+    identity = RandomWarp.draw(2, torch.zeros(1), **settings)
+    torch.testing.assert_close(identity.grid((8, 8)), make_coordinate_grid((8, 8), torch.zeros(1)).expand(2, 8, 8, 2))
+    torch.manual_seed(0)
+    warp = RandomWarp.draw(2, torch.zeros(1), **{**settings, "sigma_tps": 0.005})
+    assert (warp.grid((8, 8)) - identity.grid((8, 8))).abs().max() > 1e-3
