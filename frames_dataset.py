@@ -1,0 +1,375 @@
+"""From folders of clips to training pairs and animation pairs.
+
+Sampling is a pure function of (seed, epoch, index): neither the number of workers nor their order changes a pair.
+
+Legend: T frames, H x W image.
+"""
+
+import csv
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, Sampler
+from tqdm import tqdm
+
+from augmentation import draw_augmentation
+from clips import Clip, ClipError, Frame, find_clips, open_clip
+from config.sections import DatasetParams
+from faces.action_units import read_action_units
+from faces.flow import TrackingSettings
+from faces.landmarks import LandmarkDetector, read_landmarks
+from faces.tracking import track
+from frame_cache import CachedClip, FrameCache
+
+LANDMARK_SUFFIXES = (".npy", ".csv", ".pts")
+
+Detector = Callable[[Frame], NDArray[np.float64]]
+"""Finds the 68 landmarks of a frame, in its pixels: uint8 (H, W, 3) -> (68, 2)."""
+
+
+@dataclass(frozen=True)
+class PreparedClip:
+    """A clip ready for use.
+
+    Attributes:
+        clip: where it came from.
+        cached: its decoded frames.
+        landmarks: (T, 68, 2) in pixels of the resized frames, or None.
+        action_units: (T, 17, 2), 0 to 1, left and right, or None.
+    """
+
+    clip: Clip
+    cached: CachedClip
+    landmarks: NDArray[np.float64] | None
+    action_units: NDArray[np.float32] | None
+
+    @property
+    def name(self) -> str:
+        """The clip's name."""
+        return self.clip.name
+
+    def __len__(self) -> int:
+        return len(self.cached)
+
+    def to_units(self, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Pixels of the resized frames -> network units, (..., 2) both; -1, +1 are the centres of the outer pixels."""
+        height, width = self.cached.frames().shape[1:3]
+        return (landmarks * 2 / (np.array([width, height]) - 1) - 1).astype(np.float32)
+
+
+class ClipLoader:
+    """Prepares clips: decodes and caches frames, finds landmark and action-unit files by the clip's exact name.
+
+    Args:
+        params: the section `dataset_params`.
+        landmarks, action_units: whether clips need them.
+        detector: finds landmarks on the first frame where `keypoint_dir` is not set.
+    """
+
+    def __init__(self, params: DatasetParams, *, landmarks: bool, action_units: bool, detector: Detector | None = None):
+        self.params = params
+        self.needs_landmarks = landmarks
+        self.needs_action_units = action_units
+        self.detector = detector
+        self.cache = FrameCache(params.cache_dir, params.frame_shape)
+
+    def load(
+        self, clip: Clip, split: str = "", *, landmark_file: Path | None = None, reference: int = 0
+    ) -> PreparedClip:
+        """Prepare a clip.
+
+        Args:
+            split: landmark and action-unit files may lie in a subfolder of this name.
+            landmark_file: instead of the one that the clip's name finds.
+            reference: frame, from 0, to which a single row of landmarks belongs, and from which they are tracked.
+        Raises:
+            ClipError: frames, landmarks or action units are missing or broken.
+        """
+        cached = self.cache.add(clip)
+        if not 0 <= reference < len(cached):
+            raise ClipError(f"{clip.path}: expected a reference frame from 0 to {len(cached) - 1}, got {reference}")
+        try:
+            landmarks = None
+            if self.needs_landmarks:
+                landmarks = self._landmarks(clip, cached, split, landmark_file, reference)
+            units = self._action_units(clip, len(cached), split) if self.needs_action_units else None
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
+            raise error if isinstance(error, ClipError) else ClipError(f"clip {clip.name}: {error}") from error
+        return PreparedClip(clip, cached, landmarks, units)
+
+    def load_all(self, clips: list[Clip], split: str) -> tuple[list[PreparedClip], list[str]]:
+        """Prepare clips, several at a time.
+
+        Returns:
+            The prepared clips, and why the others were left out (`on_bad_clip: skip`).
+        Raises:
+            ClipError: a clip cannot be used (`on_bad_clip: error`), or none can.
+        """
+
+        def attempt(clip: Clip) -> PreparedClip | ClipError:
+            try:
+                return self.load(clip, split)
+            except ClipError as error:
+                return error
+
+        prepared, problems = [], []
+        with ThreadPoolExecutor() as pool:
+            for result in tqdm(pool.map(attempt, clips), "reading clips", len(clips), leave=False, disable=None):
+                if isinstance(result, PreparedClip):
+                    prepared.append(result)
+                elif self.params.on_bad_clip == "error":
+                    pool.shutdown(cancel_futures=True)
+                    raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
+                else:
+                    problems.append(str(result))
+        if not prepared:
+            raise ClipError(f"none of {len(clips)} clips can be used; the first: {problems[0]}")
+        return prepared, problems
+
+    def fps(self, prepared: PreparedClip) -> float:
+        """Frames a second, from the file or the config.
+
+        Raises:
+            ClipError: neither knows it.
+        """
+        fps = prepared.cached.fps or self.params.fps
+        if fps is None:
+            raise ClipError(f"{prepared.clip.path}: pictures carry no frame rate; set dataset_params.fps")
+        return fps
+
+    def _landmarks(
+        self, clip: Clip, cached: CachedClip, split: str, path: Path | None, reference: int
+    ) -> NDArray[np.float64]:
+        frames = cached.frames()
+        if path is None and self.params.keypoint_dir is not None:
+            path = find_file(self.params.keypoint_dir, clip.name, split, LANDMARK_SUFFIXES)
+        if path is None:
+            onset = self._detected(clip, cached, reference)
+        else:
+            rows = read_landmarks(path)
+            if len(rows) not in (1, len(frames)):
+                raise ClipError(f"{path}: expected landmarks of one or of all {len(frames)} frames, got {len(rows)}")
+            if len(rows) == len(frames) and self.params.landmarks != "track":
+                return cached.to_resized(rows)
+            if self.params.landmarks == "file":
+                raise ClipError(f"{path}: expected a row for each of {len(frames)} frames, got {len(rows)}")
+            onset = cached.to_resized(rows)[min(reference, len(rows) - 1)]
+        settings = f"tracked from {reference} {onset.tolist()} {TrackingSettings()}"
+        return self.cache.derived(cached, settings, lambda: track(frames, onset, reference=reference))
+
+    def _detected(self, clip: Clip, cached: CachedClip, reference: int) -> NDArray[np.float64]:
+        if self.detector is None:
+            raise ClipError(f"clip {clip.name}: expected landmarks; set dataset_params.keypoint_dir")
+        detector, frame = self.detector, np.asarray(cached.frames()[reference])
+        return self.cache.derived(cached, f"detected on {reference}", lambda: detector(frame))
+
+    def _action_units(self, clip: Clip, num_frames: int, split: str) -> NDArray[np.float32]:
+        folder = self.params.au_dir
+        if folder is None:
+            raise ClipError(f"clip {clip.name}: expected action units; set dataset_params.au_dir")
+        for merged in (folder / split / clip.name / "merged_AU.csv", folder / clip.name / "merged_AU.csv"):
+            if merged.exists():
+                return read_action_units(merged, num_frames)
+        return read_action_units(find_file(folder, clip.name, split, (".csv",)), num_frames)
+
+
+def find_detector(params: DatasetParams, device: str) -> Detector | None:
+    """A landmark detector for clips without landmark files; it is loaded when the first such clip comes."""
+    if params.keypoint_dir is not None:
+        return None
+    loaded: list[LandmarkDetector] = []
+
+    def detect(frame: Frame) -> NDArray[np.float64]:
+        if not loaded:
+            loaded.append(LandmarkDetector(device))
+        return loaded[0].detect(frame)
+
+    return detect
+
+
+def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) -> Path:
+    """The file of a clip, by its exact name, in a folder or in the folder's subfolder of the split.
+
+    Raises:
+        FileNotFoundError: none.
+        ValueError: several.
+    """
+    places = [folder / split / name, folder / name] if split else [folder / name]
+    found = [p for place in places for suffix in suffixes if (p := place.with_name(place.name + suffix)).exists()]
+    if not found:
+        raise FileNotFoundError(f"expected {places[-1]}{'|'.join(suffixes)}, found no such file")
+    if len(found) > 1:
+        raise ValueError(f"expected one file, found {' and '.join(str(path) for path in found)}; remove one")
+    return found[0]
+
+
+def split_clips(params: DatasetParams, split: str) -> list[Clip]:
+    """Clips of `train` or `test`: of the folder of that name, or a seeded part of all.
+
+    Raises:
+        ClipError: no clips.
+    """
+    root = params.root_dir
+    if root is None:
+        raise ClipError("dataset_params.root_dir: expected the folder of the clips, got nothing")
+    if (root / split).is_dir():
+        return find_clips(root / split)
+    if (root / "train").is_dir() or (root / "test").is_dir():
+        raise ClipError(f"{root / split}: no such folder; make it, or put all clips into {root} itself")
+    clips = find_clips(root)
+    identities = sorted({identity(clip.name) for clip in clips})
+    order = np.random.default_rng(params.split_seed).permutation(len(identities))
+    test = {identities[i] for i in order[: max(1, round(params.test_fraction * len(identities)))]}
+    chosen = [clip for clip in clips if (identity(clip.name) in test) == (split == "test")]
+    if not chosen:
+        raise ClipError(f"{root}: {len(identities)} identities are too few to split; make train/ and test/ folders")
+    return chosen
+
+
+def identity(name: str) -> str:
+    """The part of a clip's name before `#`, which names the person where `id_sampling` is used."""
+    return name.split("#")[0]
+
+
+class FramesDataset(Dataset[dict[str, Any]]):
+    """Training pairs: two frames of one clip with their landmarks and action-unit difference.
+
+    Args:
+        clips: at least two frames each.
+        params: the section `dataset_params`.
+        seed: of sampling and augmentation.
+        num_repeats: passes over the clips in an epoch.
+    Raises:
+        ClipError: a clip of one frame.
+    """
+
+    def __init__(self, clips: list[PreparedClip], params: DatasetParams, *, seed: int, num_repeats: int):
+        for clip in clips:
+            if len(clip) < 2:
+                raise ClipError(f"{clip.clip.path}: expected at least 2 frames to train on, got {len(clip)}")
+        self.params = params
+        self.seed = seed
+        groups: dict[str, list[PreparedClip]] = {}
+        for clip in clips:
+            groups.setdefault(identity(clip.name) if params.id_sampling else clip.name, []).append(clip)
+        self.groups = list(groups.values())
+        self.num_repeats = num_repeats
+
+    def __len__(self) -> int:
+        return len(self.groups) * self.num_repeats
+
+    def __getitem__(self, item: tuple[int, int]) -> dict[str, Any]:
+        """Draw the pair (epoch, index).
+
+        Returns:
+            `source`, `driving` uint8 (3, H, W); `source_landmarks`, `driving_landmarks` float32 (68, 2) in [-1, 1];
+            `au_diff` float32 (17, 2), driving minus source; `augmentation`, what `augmentation.augment` applies.
+        """
+        epoch, index = item
+        rng = np.random.default_rng((self.seed, epoch, index))
+        group = self.groups[index % len(self.groups)]
+        clip = group[rng.integers(len(group))]
+        i, j = sorted(rng.choice(len(clip), 2, replace=False))
+        frames = clip.cached.frames()
+        pair: dict[str, Any] = {
+            "source": _to_tensor(frames[i]),
+            "driving": _to_tensor(frames[j]),
+            "augmentation": draw_augmentation(self.params.augmentation_params, frames.shape[1:3], rng),
+        }
+        if clip.landmarks is not None:
+            pair["source_landmarks"] = torch.from_numpy(clip.to_units(clip.landmarks[i]))
+            pair["driving_landmarks"] = torch.from_numpy(clip.to_units(clip.landmarks[j]))
+        if clip.action_units is not None:
+            pair["au_diff"] = torch.from_numpy(clip.action_units[j] - clip.action_units[i])
+        return pair
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Shuffled (epoch, index) keys of this process's share of an epoch; the same for any number of workers.
+
+    Args:
+        length: pairs of an epoch.
+        batch_size: pairs a step on each device; what fills no step on every device is left out.
+        rank, world_size: this process among all.
+        start: keys of the epoch that are already done.
+    """
+
+    def __init__(self, length: int, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1):
+        self.length = length
+        self.seed = seed
+        self.rank, self.world_size = rank, world_size
+        self.batch_size = batch_size
+        self.epoch = 0
+        self.steps_done = 0
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return self.length // (self.batch_size * self.world_size)
+
+    def start(self, epoch: int, steps_done: int = 0) -> None:
+        """Choose the epoch, and how many of its steps to leave out because they are done."""
+        self.epoch, self.steps_done = epoch, steps_done
+
+    def __len__(self) -> int:
+        return (self.steps - self.steps_done) * self.batch_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
+        own = order[self.rank :: self.world_size][self.steps_done * self.batch_size : self.steps * self.batch_size]
+        return ((self.epoch, int(index)) for index in own)
+
+
+def _to_tensor(frame: Frame) -> torch.Tensor:
+    return torch.from_numpy(np.array(frame.transpose(2, 0, 1)))
+
+
+# --- animation --------------------------------------------------------------------------------------------------------
+
+
+def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
+    """Source and driving clips to animate: those of the pair list, or every combination of the test clips.
+
+    Raises:
+        ClipError: a list without the columns, or a name that is no clip.
+    """
+    clips = {clip.name: clip for clip in split_clips(params, "test")} if params.root_dir else {}
+    if params.pairs_list is None:
+        if not clips:
+            raise ClipError("expected dataset_params.root_dir, or --source and --driving; got neither")
+        return [(source, driving) for source in clips.values() for driving in clips.values() if source != driving]
+    try:
+        with params.pairs_list.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ClipError(f"{params.pairs_list}: expected a readable CSV file ({error})") from error
+    if not rows or not {"source", "driving"} <= set(rows[0]):
+        found = ", ".join(rows[0]) if rows else "no rows"
+        raise ClipError(f"{params.pairs_list}: expected the columns source,driving; found {found}")
+    pairs = []
+    for line, row in enumerate(rows, 2):
+        source, driving = (_resolve(row[name] or "", clips, params.pairs_list, line) for name in ("source", "driving"))
+        pairs.append((source, driving))
+    return pairs
+
+
+def _resolve(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> Clip:
+    """A clip by name, with or without extension: of the test clips, else of the files beside the list."""
+    beside = pairs_list.parent / name
+    suffixes = {p.suffix for p in beside.parent.glob(f"{beside.name}.*") if not p.name.startswith(".")}
+    for known in (name, Path(name).stem):
+        if known in clips:
+            return clips[known]
+    for path in (beside, *(beside.with_name(beside.name + suffix) for suffix in sorted(suffixes))):
+        if name and path.exists():
+            try:
+                return open_clip(path)
+            except ClipError:
+                continue
+    raise ClipError(f"{pairs_list}: line {line}: {name!r} is neither a test clip nor a clip beside the list")

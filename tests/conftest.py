@@ -1,0 +1,124 @@
+"""Tiny clips that the tests share: smooth pictures that move, with landmarks that move along."""
+
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from data.landmark_groups import face_shapes
+
+SIZE = 64
+FRAMES = 6
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Sums in one order, so that results are the same bits on every machine."""
+    torch.set_num_threads(1)
+
+
+def smooth_picture(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
+    """A colourful picture without edges, uint8 (size, size, 3)."""
+    y, x = np.mgrid[:size, :size] / size
+    channels = []
+    for _ in range(3):
+        waves = sum(
+            np.sin(2 * np.pi * (rng.uniform(-3, 3) * x + rng.uniform(-3, 3) * y + rng.random())) for _ in range(4)
+        )
+        channels.append(waves)
+    picture = np.stack(channels, axis=2)
+    return np.uint8(255 * (picture - picture.min()) / np.ptp(picture))
+
+
+def face_landmarks(size: int = SIZE) -> np.ndarray:
+    """68 landmarks in pixels, (68, 2)."""
+    return (face_shapes()[0] + 1) / 2 * (size - 1)
+
+
+def write_clip(folder: Path, name: str, seed: int, frames: int = FRAMES) -> np.ndarray:
+    """A clip whose picture slides by half a pixel a frame; returns its landmarks (T, 68, 2)."""
+    rng = np.random.default_rng(seed)
+    picture = smooth_picture(rng, SIZE + 16)
+    clip = folder / name
+    clip.mkdir(parents=True)
+    landmarks = []
+    for t in range(frames):
+        shift = t // 2
+        iio.imwrite(clip / f"img{t + 1}.png", picture[8 : 8 + SIZE, 8 - shift : 8 - shift + SIZE])
+        landmarks.append(face_landmarks() + [shift, 0])
+    return np.stack(landmarks)
+
+
+@pytest.fixture
+def clips_root(tmp_path: Path) -> Path:
+    """A data set: two clips to train on, two to test, landmarks and action units for all."""
+    root = tmp_path / "data"
+    (root / "landmarks").mkdir(parents=True)
+    (root / "au").mkdir()
+    for number, (split, name) in enumerate([("train", "a"), ("train", "b"), ("test", "022_3_3"), ("test", "006")]):
+        np.save(root / "landmarks" / f"{name}.npy", write_clip(root / split, name, number).astype(np.float32))
+        write_action_units(root / "au" / f"{name}.csv", FRAMES)
+    return root
+
+
+def write_action_units(path: Path, frames: int) -> None:
+    """An OpenFace table in which AU12 grows to 5."""
+    units = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
+    header = ["frame", "timestamp", "confidence", "success", *(f"AU{unit:02d}_r" for unit in units)]
+    rows = [
+        [t + 1, t / 100, 1, 1, *(5 * t / (frames - 1) if unit == 12 else 0 for unit in units)] for t in range(frames)
+    ]
+    lines = [", ".join(str(cell) for cell in row) for row in [header, *rows]]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def tiny_experiment(root: Path, **changes) -> dict:
+    """A thin-plate-spline experiment that trains in seconds, as a nested dict; changes as `section__key=value`."""
+    experiment = {
+        "format": 2,
+        "dataset_params": {
+            "root_dir": str(root),
+            "frame_shape": [SIZE, SIZE, 3],
+            "keypoint_dir": str(root / "landmarks"),
+            "au_dir": str(root / "au"),
+            "fps": 100,
+            "cache_dir": str(root.parent / "cache"),
+        },
+        "model_params": {
+            "family": "tps",
+            "keypoints": "landmarks",
+            "common_params": {"num_tps": 10, "bg": False},
+            "generator_params": {"block_expansion": 4, "max_features": 16},
+            "dense_motion_params": {"block_expansion": 4, "max_features": 16, "num_blocks": 3},
+            "avd_network_params": {"id_bottle_size": 8, "pose_bottle_size": 8},
+        },
+        "train_params": {
+            "num_epochs": 2,
+            "num_repeats": 2,
+            "batch_size": 2,
+            "dataloader_workers": 0,
+            "checkpoint_freq": 1,
+            "scales": [1, 0.5],
+            "loss_weights": {"perceptual": [], "pixel": 10},
+        },
+        "train_avd_params": {"num_epochs": 1, "num_repeats": 2, "batch_size": 4, "dataloader_workers": 0},
+    }
+    for path, value in changes.items():
+        section, key = path.split("__")
+        experiment[section][key] = value
+    return experiment
+
+
+@pytest.fixture
+def write_experiment(tmp_path: Path):
+    """Writes a tiny experiment for a data set and returns its path."""
+
+    def write(root: Path, name: str = "tiny", **changes) -> Path:
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(yaml.safe_dump(tiny_experiment(root, **changes)), encoding="utf-8")
+        return path
+
+    return write

@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+
+from augmentation import MIRRORED_LANDMARKS, augment, draw_augmentation
+from config.sections import AugmentationParams
+from tests.conftest import face_landmarks, smooth_picture
+
+SIZE = 64
+FLIPS = {"horizontal_flip": True, "time_flip": True}
+
+
+def batch(params: dict, seeds=range(32)) -> tuple[dict, dict]:
+    """Pairs before and after augmentation."""
+    section = AugmentationParams.model_validate(params)
+    drawn = [draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in seeds]
+    rng = np.random.default_rng(0)
+    count = len(drawn)
+    landmarks = torch.from_numpy(face_landmarks(SIZE) / (SIZE - 1) * 2 - 1).float()
+    pairs = {
+        "source": torch.from_numpy(smooth_picture(rng, SIZE).transpose(2, 0, 1)).expand(count, -1, -1, -1),
+        "driving": torch.from_numpy(smooth_picture(rng, SIZE).transpose(2, 0, 1)).expand(count, -1, -1, -1),
+        "source_landmarks": landmarks.expand(count, -1, -1),
+        "driving_landmarks": (landmarks + 0.05).expand(count, -1, -1),
+        "au_diff": torch.rand(17, 2, generator=torch.Generator().manual_seed(0)).expand(count, -1, -1),
+        "augmentation": {name: torch.from_numpy(np.stack([d[name] for d in drawn])) for name in drawn[0]},
+    }
+    return pairs, augment(pairs)
+
+
+def test_nothing_to_change_changes_nothing():
+    before, after = batch({})
+    torch.testing.assert_close(after["source"], before["source"].float() / 255)
+    torch.testing.assert_close(after["driving_landmarks"], before["driving_landmarks"])
+    assert "augmentation" not in after
+
+
+def test_the_mirror_of_the_mirror_is_the_face():
+    assert sorted(MIRRORED_LANDMARKS) == list(range(68))
+    assert [MIRRORED_LANDMARKS[i] for i in MIRRORED_LANDMARKS] == list(range(68))
+    assert MIRRORED_LANDMARKS[36] == 45, "outer corners of the eyes"
+    assert MIRRORED_LANDMARKS[48] == 54, "corners of the mouth"
+
+
+def test_horizontal_flips_take_landmarks_and_sides_along():
+    before, after = batch({"flip_param": {"horizontal_flip": True}})
+    mirrored = before["augmentation"]["mirror"].bool()
+    assert 0 < mirrored.sum() < len(mirrored)
+    for name in ("source", "driving"):
+        frames = before[name].float() / 255
+        torch.testing.assert_close(after[name][mirrored], frames[mirrored].flip(-1))
+        torch.testing.assert_close(after[name][~mirrored], frames[~mirrored])
+        points, moved = before[f"{name}_landmarks"], after[f"{name}_landmarks"]
+        torch.testing.assert_close(moved[mirrored][:, 48, 0], -points[mirrored][:, 54, 0])
+        torch.testing.assert_close(moved[mirrored][:, 48, 1], points[mirrored][:, 54, 1])
+        torch.testing.assert_close(moved[~mirrored], points[~mirrored])
+    torch.testing.assert_close(after["au_diff"][mirrored], before["au_diff"][mirrored].flip(-1))
+    torch.testing.assert_close(after["au_diff"][~mirrored], before["au_diff"][~mirrored])
+
+
+def test_time_flips_exchange_the_frames_and_the_sign_of_the_difference():
+    before, after = batch({"flip_param": {"time_flip": True}})
+    reverse = before["augmentation"]["reverse"].bool()
+    assert 0 < reverse.sum() < len(reverse)
+    torch.testing.assert_close(after["source"][reverse], before["driving"][reverse].float() / 255)
+    torch.testing.assert_close(after["source_landmarks"][reverse], before["driving_landmarks"][reverse])
+    torch.testing.assert_close(after["au_diff"][reverse], -before["au_diff"][reverse])
+    torch.testing.assert_close(after["au_diff"][~reverse], before["au_diff"][~reverse])
+
+
+def test_colours_change_alike_in_both_frames():
+    params = {"jitter_param": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.2}}
+    section = AugmentationParams.model_validate(params)
+    drawn = [draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in range(8)]
+    frame = torch.rand(8, 3, SIZE, SIZE).mul(100).byte() + 80
+    pairs = {
+        "source": frame,
+        "driving": frame.clone(),
+        "augmentation": {name: torch.from_numpy(np.stack([d[name] for d in drawn])) for name in drawn[0]},
+    }
+    after = augment(pairs)
+    torch.testing.assert_close(after["source"], after["driving"])
+    assert (after["source"] - frame.float() / 255).abs().mean() > 0.02
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"rotation_param": {"degrees": 30}},
+        {"resize_param": {"ratio": [0.8, 1.2]}},
+        {"crop_param": {"size": [48, 40]}},
+        {
+            "rotation_param": {"degrees": 30},
+            "resize_param": {"ratio": [0.8, 1.2]},
+            "crop_param": {"size": [48, 40]},
+            "flip_param": FLIPS,
+        },
+    ],
+)
+def test_landmarks_stay_on_what_they_mark(params):
+    before, after = batch(params)
+    moved = after["source_landmarks"]
+    reverse = before["augmentation"]["reverse"].bool()
+    order = torch.tensor(MIRRORED_LANDMARKS)
+    inside = (moved.abs() < 0.95).all(-1)
+    assert (moved - before["source_landmarks"]).abs().max() > 0.05, "the change is large enough to be seen"
+    for i in range(len(moved)):
+        name = "driving" if reverse[i] else "source"
+        points = before[f"{name}_landmarks"][i]
+        points = points[order] if before["augmentation"]["mirror"][i] else points
+        colours = [
+            torch.nn.functional.grid_sample(image[None], at[None, None], align_corners=True)[0, :, 0]
+            for image, at in ((before[name][i].float() / 255, points), (after["source"][i], moved[i]))
+        ]
+        visible = inside[i] & (points.abs() < 0.95).all(-1)
+        assert (colours[0] - colours[1])[:, visible].abs().max() < 0.02
+
+
+def test_draws_depend_on_their_generator_alone():
+    section = AugmentationParams.model_validate({"flip_param": FLIPS, "rotation_param": {"degrees": 5}})
+    first, second, other = (draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+    assert not np.array_equal(first["affine"], other["affine"])

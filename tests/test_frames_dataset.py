@@ -1,0 +1,241 @@
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from clips import ClipError
+from config.sections import DatasetParams
+from frames_dataset import ClipLoader, EpochSampler, FramesDataset, animation_pairs, split_clips
+from tests.conftest import FRAMES, SIZE, write_clip
+
+
+def params(root, **changes) -> DatasetParams:
+    values = {
+        "root_dir": str(root),
+        "frame_shape": [SIZE, SIZE, 3],
+        "keypoint_dir": str(root / "landmarks"),
+        "au_dir": str(root / "au"),
+        "cache_dir": str(root.parent / "cache"),
+        **changes,
+    }
+    return DatasetParams.model_validate(values)
+
+
+def load(root, split="train", **changes):
+    section = params(root, **changes)
+    loader = ClipLoader(section, landmarks=True, action_units=True)
+    return loader.load_all(split_clips(section, split), split)
+
+
+def dataset(root, seed=0, **changes) -> FramesDataset:
+    return FramesDataset(load(root, **changes)[0], params(root, **changes), seed=seed, num_repeats=4)
+
+
+def equal(a: dict, b: dict) -> bool:
+    flat = [{**item, **item["augmentation"]} for item in (a, b)]
+    return all(np.array_equal(flat[0][name], flat[1][name]) for name in flat[0] if name != "augmentation")
+
+
+def test_a_pair_is_a_pure_function_of_seed_epoch_and_index(clips_root):
+    first, again, other = dataset(clips_root), dataset(clips_root), dataset(clips_root, seed=1)
+    assert len(first) == 8
+    assert equal(first[3, 5], again[3, 5])
+    pairs = [first[epoch, index] for epoch in range(3) for index in range(8)]
+    assert len({pair["source"].numpy().tobytes() + pair["driving"].numpy().tobytes() for pair in pairs}) > 8
+    assert not all(equal(first[0, i], other[0, i]) for i in range(8))
+
+
+def test_pairs_match_their_landmarks_and_action_units(clips_root):
+    clips, _ = load(clips_root)
+    pairs = dataset(clips_root)
+    frames = {clip.name: clip.cached.frames() for clip in clips}
+    for index in range(8):
+        pair = pairs[0, index]
+        clip = clips[index % 2]
+        i, j = (
+            next(t for t in range(FRAMES) if np.array_equal(frames[clip.name][t], pair[name].permute(1, 2, 0)))
+            for name in ("source", "driving")
+        )
+        shift = (j // 2 - i // 2) * 2 / (SIZE - 1)
+        torch.testing.assert_close(
+            pair["driving_landmarks"] - pair["source_landmarks"], torch.tensor([shift, 0.0]).expand(68, 2)
+        )
+        expected = (clip.action_units[:, 8, 0].tolist(), pair["au_diff"][8].tolist())
+        assert expected[1][0] == pytest.approx(expected[0][1] * round(expected[1][0] / expected[0][1]), abs=1e-6)
+        assert pair["au_diff"][8, 0] > 0, "source comes before driving where time is not flipped"
+        assert pair["au_diff"][[i for i in range(17) if i != 8]].abs().max() == 0
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_do_not_change_batches(clips_root, workers):
+    pairs = dataset(clips_root)
+    sampler = EpochSampler(len(pairs), 2, seed=0)
+    sampler.start(1)
+    batches = list(DataLoader(pairs, 2, sampler=sampler, num_workers=workers))
+    expected = [pairs[key]["source"] for key in sampler]
+    torch.testing.assert_close(torch.cat([batch["source"] for batch in batches]), torch.stack(expected))
+
+
+def test_the_sampler_shares_an_epoch_among_processes():
+    whole = EpochSampler(11, 2, seed=3)
+    ranks = [EpochSampler(11, 2, seed=3, rank=rank, world_size=2) for rank in range(2)]
+    for sampler in (whole, *ranks):
+        sampler.start(5)
+    joint = [key for pair in zip(*ranks, strict=True) for key in pair]
+    assert joint == list(whole)[: len(joint)]
+    assert [len(list(sampler)) for sampler in ranks] == [4, 4]
+    assert {epoch for epoch, _ in joint} == {5}
+    whole.start(6)
+    assert [index for _, index in whole] != [index for _, index in joint]
+
+
+def test_a_resumed_epoch_goes_on_where_it_stopped():
+    sampler = EpochSampler(10, 2, seed=0)
+    whole = list(sampler)
+    sampler.start(0, steps_done=3)
+    assert list(sampler) == whole[6:]
+    assert len(sampler) == 4
+
+
+def test_identities_count_once(clips_root):
+    for number in range(3):
+        landmarks = write_clip(clips_root / "train", f"id7#{number}", number)
+        np.save(clips_root / "landmarks" / f"id7#{number}.npy", landmarks)
+        table = (clips_root / "au" / "a.csv").read_text(encoding="utf-8")
+        (clips_root / "au" / f"id7#{number}.csv").write_text(table, encoding="utf-8")
+    assert len(dataset(clips_root, id_sampling=True)) == 3 * 4
+    assert len(dataset(clips_root)) == 5 * 4
+
+
+def test_clips_without_split_folders_are_split_by_seed_and_identity(tmp_path):
+    for identity in range(5):
+        for number in range(2):
+            write_clip(tmp_path / "data", f"s{identity}#{number}", number, frames=2)
+    section = params(tmp_path / "data", keypoint_dir=None)
+    train, test = ([clip.name for clip in split_clips(section, split)] for split in ("train", "test"))
+    assert len(test) == 2
+    assert len({name.split("#")[0] for name in test}) == 1, "both clips of one identity"
+    assert set(train).isdisjoint(test)
+    assert len(train) + len(test) == 10
+    assert [clip.name for clip in split_clips(section, "test")] == test
+    others = {split_clips(params(tmp_path / "data", split_seed=seed), "test")[0].name for seed in range(8)}
+    assert len(others) > 1
+
+
+def test_onset_landmarks_are_tracked(clips_root):
+    for clip in ("a", "b"):
+        path = clips_root / "landmarks" / f"{clip}.npy"
+        np.save(path, np.load(path)[0])
+    clips, _ = load(clips_root)
+    assert clips[0].landmarks.shape == (FRAMES, 68, 2)
+    moved = clips[0].landmarks[-1] - clips[0].landmarks[0]
+    assert np.median(moved[17:, 0]) == pytest.approx(2, abs=0.3)
+    with pytest.raises(ClipError, match="expected a row for each of 6 frames, got 1"):
+        load(clips_root, landmarks="file")
+
+
+def test_landmarks_are_scaled_with_their_frames(clips_root):
+    large, _ = load(clips_root, frame_shape=[2 * SIZE, 2 * SIZE, 3])
+    small, _ = load(clips_root)
+    np.testing.assert_allclose(large[0].landmarks, 2 * small[0].landmarks + 0.5)
+    own = large[0].cached.to_own(large[0].landmarks)
+    np.testing.assert_allclose(own, small[0].landmarks, atol=1e-9)
+
+
+def test_landmark_files_in_a_folder_of_the_split_are_found(clips_root):
+    (clips_root / "landmarks" / "train").mkdir()
+    (clips_root / "landmarks" / "a.npy").rename(clips_root / "landmarks" / "train" / "a.npy")
+    assert len(load(clips_root)[0]) == 2
+    np.save(clips_root / "landmarks" / "a.npy", np.zeros((68, 2)))
+    with pytest.raises(ClipError, match="expected one file, found"):
+        load(clips_root)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda root: (root / "landmarks" / "b.npy").unlink(),
+            r"clip b: expected .*b\.npy\|\.csv\|\.pts, found no such",
+        ),
+        (lambda root: (root / "landmarks" / "b.npy").rename(root / "landmarks" / "0b.npy"), "clip b: expected"),
+        (lambda root: np.save(root / "landmarks" / "b.npy", np.full((68, 2), np.nan)), r"b\.npy"),
+        (lambda root: np.save(root / "landmarks" / "b.npy", np.zeros((4, 68, 2))), r"first or of all|one or of all 6"),
+        (lambda root: (root / "au" / "b.csv").unlink(), r"clip b: expected .*b\.csv, found no such file"),
+        (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), r"img3\.png: unreadable picture"),
+        (lambda root: [p.unlink() for p in (root / "train" / "b").iterdir()], r"b: expected frames"),
+    ],
+)
+def test_a_clip_that_cannot_be_used_is_named(clips_root, spoil, message):
+    spoil(clips_root)
+    with pytest.raises(ClipError, match=message):
+        load(clips_root)
+
+
+def test_bad_clips_are_left_out_and_counted_where_the_config_says_so(clips_root):
+    (clips_root / "landmarks" / "b.npy").unlink()
+    clips, problems = load(clips_root, on_bad_clip="skip")
+    assert [clip.name for clip in clips] == ["a"]
+    assert len(problems) == 1
+    assert "clip b" in problems[0]
+    (clips_root / "landmarks" / "a.npy").unlink()
+    with pytest.raises(ClipError, match="none of 2 clips can be used"):
+        load(clips_root, on_bad_clip="skip")
+
+
+def test_a_clip_of_one_frame_trains_nothing(clips_root):
+    for frame in list((clips_root / "train" / "a").iterdir())[1:]:
+        frame.unlink()
+    for folder, name in (("landmarks", "a.npy"),):
+        np.save(clips_root / folder / name, np.load(clips_root / folder / name)[:1])
+    with pytest.raises(ClipError, match="expected at least 2 frames to train on, got 1"):
+        dataset(clips_root)
+
+
+@pytest.mark.parametrize("missing", ["train", "test"])
+def test_half_a_split_is_an_error(clips_root, missing):
+    (clips_root / missing).rename(clips_root / "elsewhere")
+    with pytest.raises(ClipError, match=f"{missing}: no such folder"):
+        split_clips(params(clips_root), missing)
+
+
+def test_without_a_list_every_combination_is_animated(clips_root):
+    pairs = animation_pairs(params(clips_root))
+    assert {(source.name, driving.name) for source, driving in pairs} == {("006", "022_3_3"), ("022_3_3", "006")}
+
+
+def test_lists_name_test_clips_and_files_beside_them(clips_root):
+    lists = clips_root / "lists"
+    lists.mkdir()
+    iio.imwrite(lists / "face.jpg", np.zeros((8, 8, 3), np.uint8))
+    iio.imwrite(lists / "clip.mp4", np.zeros((3, 32, 32, 3), np.uint8), plugin="pyav", codec="libx264", fps=30)
+    (lists / "pairs.csv").write_text("frames,driving,source\n1,006,face.jpg\n2,clip,022_3_3\n3,006.mp4,face\n")
+    pairs = animation_pairs(params(clips_root, pairs_list=str(lists / "pairs.csv")))
+    assert [(source.name, driving.name) for source, driving in pairs] == [
+        ("face", "006"),
+        ("022_3_3", "clip"),
+        ("face", "006"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source,driving\n006,absent\n", r"line 2: 'absent' is neither a test clip nor a clip beside the list"),
+        ("a,b\n1,2\n", "expected the columns source,driving; found a, b"),
+        ("source,driving\n", "expected the columns source,driving; found no rows"),
+    ],
+)
+def test_a_list_that_names_nothing_says_so(clips_root, text, message):
+    path = clips_root / "pairs.csv"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ClipError, match=message):
+        animation_pairs(params(clips_root, pairs_list=str(path)))
+
+
+def test_a_frame_rate_comes_from_the_file_or_the_config(clips_root):
+    clip = load(clips_root)[0][0]
+    with pytest.raises(ClipError, match=r"pictures carry no frame rate; set dataset_params\.fps"):
+        ClipLoader(params(clips_root), landmarks=False, action_units=False).fps(clip)
+    assert ClipLoader(params(clips_root, fps=200), landmarks=False, action_units=False).fps(clip) == 200
