@@ -1,0 +1,1 @@
+"""Landmarks, tracking and alignment of faces with NumPy and OpenCV; no networks of our own."""

@@ -1,0 +1,204 @@
+"""68 facial landmarks from files and from the `face_alignment` detector.
+
+Landmarks are xy in pixels of their own frame (integer = pixel centre), in iBUG order: 0-16 jaw, 17-26 brows, 27-35
+nose, 36-47 eyes, 48-67 mouth. Points 17-21 and 36-41 are the subject's right brow and eye, on the left of the image.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import pickle
+from pathlib import Path
+
+import numpy as np
+
+COUNT = 68
+WEIGHTS = {
+    "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
+    "2DFAN4-11f355bf06.pth.tar": "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
+}
+"""Files that `face_alignment` downloads for 68 points: the face detector and the landmark network."""
+
+
+def read_landmarks(path: str | Path) -> np.ndarray:
+    """Read landmarks of one frame or of a whole clip.
+
+    Formats, by suffix:
+        .npy: (68, 2) or (T, 68, 2).
+        .csv: 68 rows `x,y`, with or without a header line and `#` comments; or a table with the columns `x_0` to `x_67`
+            and `y_0` to `y_67` of OpenFace, blanks around the names ignored, one row a frame, sorted by the column
+            `frame` where there is one.
+        .pts: iBUG (`version`, `n_points`, points in braces). These files count pixels from 1, so 1 is subtracted.
+
+    Args:
+        path: the file.
+    Returns:
+        (T, 68, 2) float64, xy, pixels, integer = centre of a pixel counted from 0; T is 1 for a single frame.
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file cannot be read, or does not hold 68 finite points for every frame; the message names it.
+    """
+    path = Path(path)
+    readers = {".npy": _read_npy, ".csv": _read_csv, ".pts": _read_pts}
+    if path.suffix.lower() not in readers:
+        raise ValueError(f"{path}: landmarks are read from {', '.join(readers)} files, not from '{path.suffix}'")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such landmark file")
+    try:
+        points = np.asarray(readers[path.suffix.lower()](path), dtype=np.float64)
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: cannot be read as {path.suffix} landmarks: {error}") from error
+    points = points[None] if points.ndim == 2 else points
+    if points.ndim != 3 or points.shape[1:] != (COUNT, 2) or len(points) == 0:
+        raise ValueError(f"{path}: found an array of shape {points.shape}, expected (68, 2) or (T, 68, 2)")
+    bad = ~np.isfinite(points).all(axis=2)
+    if bad.any():
+        frame, point = np.argwhere(bad)[0]
+        raise ValueError(
+            f"{path}: {bad.sum()} points are not finite (NaN or infinite), the first point {point} of frame {frame}; "
+            "expected 68 finite points a frame. Detect them again, or leave out the frames without a face"
+        )
+    return points
+
+
+def _read_npy(path: Path) -> np.ndarray:
+    """Array file."""
+    points = np.load(path, allow_pickle=False)
+    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
+        raise ValueError(f"holds {getattr(points, 'dtype', type(points).__name__)}, expected numbers")
+    return points
+
+
+def _read_csv(path: Path) -> np.ndarray:
+    """Rows of `x,y`, or a table of OpenFace."""
+    text = path.read_text(encoding="utf-8-sig")
+    rows = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO("\n".join(rows)))]
+    if not cells:
+        raise ValueError("the file is empty")
+    if "x_0" in cells[0]:
+        return _openface(cells[0], cells[1:])
+    start = 0 if _is_number(cells[0][0]) else 1
+    for number, row in enumerate(cells[start:], start + 1):
+        if len(row) != 2:
+            raise ValueError(f"row {number} has {len(row)} columns, expected x,y (or a table with columns x_0 to y_67)")
+    return np.array([[float(x), float(y)] for x, y in cells[start:]])
+
+
+def _openface(header: list[str], rows: list[list[str]]) -> np.ndarray:
+    """(T, 68, 2) from a table with named columns."""
+    column = {name: i for i, name in enumerate(header)}
+    names = [f"{axis}_{i}" for i in range(COUNT) for axis in "xy"]
+    missing = [name for name in names if name not in column]
+    if missing:
+        raise ValueError(f"{len(missing)} landmark columns are missing, the first is {missing[0]}")
+    for number, row in enumerate(rows, 2):
+        if len(row) != len(header):
+            raise ValueError(f"line {number} has {len(row)} cells, but the header has {len(header)}")
+    if "frame" in column:
+        frames = [float(row[column["frame"]]) for row in rows]
+        if len(set(frames)) < len(frames):
+            raise ValueError("a frame number occurs twice; expected one face in every frame")
+        rows = [rows[i] for i in np.argsort(frames)]
+    if "success" in column:
+        failed = [i for i, row in enumerate(rows) if float(row[column["success"]]) == 0]
+        if failed:
+            raise ValueError(
+                f"no face was found in {len(failed)} of {len(rows)} frames (success = 0), first {failed[0]}"
+            )
+    values = np.array([[float(row[column[name]]) for name in names] for row in rows])
+    return values.reshape(-1, COUNT, 2)
+
+
+def _read_pts(path: Path) -> np.ndarray:
+    """iBUG file; its first pixel is (1, 1)."""
+    text = path.read_text(encoding="utf-8-sig")
+    if text.count("{") != 1 or text.count("}") != 1:
+        raise ValueError("expected one block of points in braces")
+    lines = text[text.index("{") + 1 : text.index("}")].split("\n")
+    return np.array([[float(v) for v in line.split()] for line in lines if line.strip()]).reshape(-1, 2) - 1
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell holds a number."""
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+class LandmarkDetector:
+    """68 landmarks of a picture by the networks of `face_alignment` (Bulat and Tzimiropoulos, ICCV 2017).
+
+    The package is imported, and its weights are loaded (at first use downloaded) when a detector is made.
+    """
+
+    def __init__(self, device: str = "cpu"):
+        """Load both networks.
+
+        Args:
+            device: "cpu", "cuda", "cuda:1", "mps", as torch writes it.
+        Raises:
+            RuntimeError: the package is not installed.
+            FileNotFoundError: its weights are neither on this machine nor to be downloaded, or are damaged.
+        """
+        try:
+            import face_alignment
+            from torch.hub import get_dir
+        except ImportError as error:
+            raise RuntimeError(
+                f"landmarks cannot be detected, because face_alignment cannot be imported ({error}); install it with "
+                "`pip install --no-deps face-alignment`, or give landmark files"
+            ) from error
+        folder = Path(get_dir()) / "checkpoints"
+        try:
+            # Compiling the network would need a C++ compiler and minutes, for a network that sees one frame a clip.
+            self._networks = face_alignment.FaceAlignment(
+                face_alignment.LandmarksType.TWO_D, device=str(device), compile=False
+            )
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise FileNotFoundError(_explain_weights(folder, error)) from error
+
+    def detect(self, image: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
+        """Landmarks of the largest face in the picture.
+
+        Args:
+            image: H x W x 3 RGB or H x W grey, uint8.
+            box: x0, y0, x1, y1 in pixels of a face that is already known, brows to chin and ear to ear; None = search.
+        Returns:
+            (68, 2) float64, xy, pixels. The network resolves about a 250th of the face's size.
+        Raises:
+            ValueError: not such an image or box, or no face was found.
+        """
+        image = np.asarray(image)
+        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
+            raise ValueError(f"image is {image.dtype} of shape {image.shape}, expected uint8 H x W x 3 (RGB) or H x W")
+        image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
+        height, width = image.shape[:2]
+        if box is None:
+            found = [np.asarray(b, dtype=np.float64)[:4] for b in self._networks.face_detector.detect_from_image(image)]
+            if not found:
+                raise ValueError(f"no face was found in the {width} x {height} image")
+            box = max(found, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
+        box = np.asarray(box, dtype=np.float64)
+        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
+            raise ValueError(f"box is {box.tolist()}, expected x0, y0, x1, y1 with x0 < x1 and y0 < y1")
+        points = self._networks.get_landmarks_from_image(image, [box])[0]
+        points = np.asarray(points, dtype=np.float64)[:, :2]
+        if points.shape != (COUNT, 2) or not np.isfinite(points).all():
+            raise ValueError(f"the landmark network gave no usable points for the {width} x {height} image")
+        return points
+
+
+def _explain_weights(folder: Path, error: Exception) -> str:
+    """What is missing, where it is looked for, and what to do."""
+    missing = [name for name in WEIGHTS if not (folder / name).is_file()]
+    what = f"missing: {', '.join(missing)}" if missing else f"one of {', '.join(WEIGHTS)} may be damaged"
+    links = " and ".join(WEIGHTS[name] for name in (missing or WEIGHTS))
+    return (
+        f"the weights of face_alignment could not be loaded from {folder} ({what}; {type(error).__name__}: {error}). "
+        f"Without network, download {links} elsewhere and copy them into that folder (environment variable TORCH_HOME "
+        "moves it), or give landmark files"
+    )
