@@ -1,0 +1,45 @@
+"""Which devices train, and how the next random numbers are chosen."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
+
+from errors import UserError
+
+
+def make_fabric(device_ids: Sequence[int] | None, precision: str = "32", num_nodes: int = 1) -> Fabric:
+    """Lightning Fabric on the chosen CUDA devices, or on the CPU.
+
+    Args:
+        device_ids: CUDA devices; None takes the first one, or the CPU where there is none.
+        precision: 32, bf16-mixed or 16-mixed.
+        num_nodes: machines, started by torchrun or Slurm.
+    Raises:
+        UserError: a device that is not there.
+    """
+    count = torch.cuda.device_count()
+    if device_ids and (missing := [i for i in device_ids if not 0 <= i < count]):
+        raise UserError(
+            f"--device-ids {','.join(map(str, device_ids))}: no CUDA device {missing[0]}; there are {count}"
+        )
+    devices = list(device_ids or [0]) if count else 1
+    # Networks that wait for their first epoch get no gradient, which DDP must expect.
+    several = num_nodes > 1 or (count and len(devices) > 1)
+    strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
+    torch.backends.cudnn.benchmark = True
+    return Fabric(
+        accelerator="cuda" if count else "cpu",
+        devices=devices,
+        num_nodes=num_nodes,
+        precision=precision,
+        strategy=strategy,
+    )
+
+
+def seed_step(seed: int, epoch: int, step: int, rank: int) -> None:
+    """Make the next random numbers a pure function of the progress, so that a resumed run draws what it would have."""
+    state = np.random.SeedSequence((seed, epoch, step, rank)).generate_state(1, np.uint64)
+    torch.manual_seed(int(state[0]) >> 1)

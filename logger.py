@@ -1,0 +1,105 @@
+"""The run folder: settings, log, losses step by step, pictures, checkpoints."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+import imageio.v3 as iio
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from torch.utils.tensorboard import SummaryWriter
+
+from checkpoints import write_checkpoint
+from config.schema import Config
+
+log = logging.getLogger("run")
+
+
+def run_folder(log_dir: Path, stem: str) -> Path:
+    """Make the folder of a new run, `LOG_DIR/<stem>_<time>`; a second run of the same second gets a number."""
+    name = f"{stem}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
+    for number in range(100):
+        folder = log_dir / (name if not number else f"{name}_{number}")
+        try:
+            folder.mkdir(parents=True)
+            return folder
+        except FileExistsError:
+            continue
+    raise FileExistsError(f"{log_dir / name}: a hundred runs started this second; try again")
+
+
+def log_to_file(folder: Path) -> logging.Handler:
+    """Append what the program says to `log.txt` of a folder."""
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    return handler
+
+
+class RunLogger:
+    """Writes a training run into its folder; a context manager.
+
+    Args:
+        folder: exists.
+        config: resolved experiment, written to `config.yaml`.
+        keep_checkpoints: how many of the newest numbered checkpoints stay; None keeps all.
+        checkpoint_suffix: published ending of checkpoint names.
+    """
+
+    def __init__(self, folder: Path, config: Config, *, keep_checkpoints: int | None, checkpoint_suffix: str):
+        self.folder = folder
+        self.keep_checkpoints = keep_checkpoints
+        self.checkpoint_suffix = checkpoint_suffix
+        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+        (folder / "config.yaml").write_text(text, encoding="utf-8")
+        self._handler = log_to_file(folder)
+        self._stats: TextIO = (folder / "stats.jsonl").open("a", encoding="utf-8")
+        self._board = SummaryWriter(str(folder / "tensorboard"))
+
+    def __enter__(self) -> "RunLogger":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stats.close()
+        self._board.close()
+        logging.getLogger().removeHandler(self._handler)
+        self._handler.close()
+
+    def log_step(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
+        """Append a line of `stats.jsonl` and the TensorBoard curves; `step` counts from the run's beginning."""
+        self._stats.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
+        self._stats.flush()
+        for name, value in values.items():
+            self._board.add_scalar(name, value, step)
+
+    def log_picture(self, epoch: int, picture: NDArray[np.uint8]) -> None:
+        """Write an epoch's picture grid, uint8 (H, W, 3)."""
+        folder = self.folder / "train-vis"
+        folder.mkdir(exist_ok=True)
+        iio.imwrite(folder / f"{epoch:08d}-rec.png", picture)
+        self._board.add_image("pictures", picture, epoch, dataformats="HWC")
+
+    def save_epoch(self, epoch: int, contents: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of a finished epoch and remove those that are no longer to be kept."""
+        path = self.folder / f"{epoch:08d}{self.checkpoint_suffix}"
+        write_checkpoint(path, contents)
+        if self.keep_checkpoints is not None:
+            pattern = re.compile(r"\d{8}" + re.escape(self.checkpoint_suffix))
+            numbered = sorted(p for p in self.folder.iterdir() if pattern.fullmatch(p.name))
+            for old in numbered[: -self.keep_checkpoints]:
+                old.unlink()
+        return path
+
+    def save_interrupted(self, contents: Mapping[str, Any]) -> Path:
+        """Write the checkpoint of a run that was stopped between two epochs' ends."""
+        path = self.folder / f"interrupted{self.checkpoint_suffix}"
+        write_checkpoint(path, contents)
+        return path

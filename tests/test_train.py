@@ -1,0 +1,274 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import run
+from checkpoints import read_checkpoint
+from config.load import load_config
+from errors import UserError
+from train import Job, Trainer, initial_model, training_pairs
+
+ROOT = Path(__file__).parents[1]
+
+
+def train(experiment: Path, log_dir: Path, *arguments: str) -> int:
+    return run.main(["--config", str(experiment), "--log-dir", str(log_dir), *arguments])
+
+
+def run_folder(log_dir: Path) -> Path:
+    (folder,) = [path for path in log_dir.iterdir() if path.is_dir()]
+    return folder
+
+
+def same(a: dict, b: dict, *, apart: tuple[str, ...] = ()) -> bool:
+    """Whether two checkpoints hold the same bits."""
+    if isinstance(a, dict):
+        return set(a) == set(b) and all(key in apart or same(a[key], b[key]) for key in a)
+    if isinstance(a, list):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
+
+
+def test_a_run_writes_what_it_promises(clips_root, write_experiment, tmp_path):
+    assert train(write_experiment(clips_root), tmp_path / "log") == 0
+    folder = run_folder(tmp_path / "log")
+    assert folder.name.startswith("tiny_")
+    names = {path.name for path in folder.iterdir()}
+    assert names >= {"config.yaml", "log.txt", "stats.jsonl", "tensorboard", "train-vis"}
+    assert {"00000000-checkpoint.pth.tar", "00000001-checkpoint.pth.tar"} <= names
+    assert len(list((folder / "train-vis").glob("*.png"))) == 2
+    lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(0, 0), (0, 1), (1, 2), (1, 3)]
+    assert {"pixel", "warp_loss", "learning_rate", "images_per_second"} <= set(lines[0])
+    assert load_config(folder / "config.yaml").config == load_config(write_experiment(clips_root)).config
+
+
+def test_training_lowers_the_loss(clips_root, write_experiment, tmp_path):
+    experiment = write_experiment(clips_root, train_params__num_epochs=12, train_params__checkpoint_freq=100)
+    train(experiment, tmp_path / "log", "--set", "train_params.lr_generator=3e-3")
+    stats = (run_folder(tmp_path / "log") / "stats.jsonl").read_text().splitlines()
+    pixel = [json.loads(line)["pixel"] for line in stats]
+    assert sum(pixel[-4:]) < 0.7 * sum(pixel[:4])
+
+
+def test_learning_rates_fall_at_milestones(clips_root, write_experiment, tmp_path):
+    experiment = write_experiment(clips_root, train_params__epoch_milestones=[1])
+    train(experiment, tmp_path / "log", "--set", "train_params.lr_generator=1e-3")
+    stats = (run_folder(tmp_path / "log") / "stats.jsonl").read_text().splitlines()
+    assert [json.loads(line)["learning_rate"] for line in stats] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
+
+
+@pytest.mark.parametrize("keypoints", ["landmarks", "learned"])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(clips_root, write_experiment, tmp_path, keypoints):
+    changes = ["--set", f"model_params.keypoints={keypoints}", "--set", "model_params.common_params.bg=true"]
+    changes += ["--set", "train_params.bg_start=1", "--set", "train_params.num_epochs=3"]
+    changes += ["--set", "dataset_params.augmentation_params={flip_param: {horizontal_flip: true, time_flip: true}}"]
+    experiment = write_experiment(clips_root)
+    assert train(experiment, tmp_path / "whole", *changes) == 0
+    whole = run_folder(tmp_path / "whole")
+    part = tmp_path / "part"
+    part.mkdir()
+    (part / "00000000-checkpoint.pth.tar").write_bytes((whole / "00000000-checkpoint.pth.tar").read_bytes())
+    resumed = ["--checkpoint", str(part / "00000000-checkpoint.pth.tar")]
+    assert train(experiment, tmp_path / "unused", *changes, *resumed) == 0
+    assert not (tmp_path / "unused").exists()
+    for epoch in (1, 2):
+        name = f"{epoch:08d}-checkpoint.pth.tar"
+        assert same(read_checkpoint(part / name), read_checkpoint(whole / name))
+
+
+def test_a_published_checkpoint_goes_on_with_the_next_epoch(clips_root, write_experiment, tmp_path):
+    experiment = write_experiment(clips_root)
+    train(experiment, tmp_path / "log", "--set", "model_params.tps_regularization=tpsmm")
+    contents = read_checkpoint(run_folder(tmp_path / "log") / "00000000-checkpoint.pth.tar")
+    published = {key: contents[key] for key in contents if key not in ("format", "family", "config", "step")}
+    folder = tmp_path / "published"
+    folder.mkdir()
+    torch.save(published, folder / "vox.pth.tar")
+    arguments = ["--set", "model_params.tps_regularization=tpsmm", "--checkpoint", str(folder / "vox.pth.tar")]
+    assert train(experiment, tmp_path, *arguments) == 0
+    assert (folder / "00000001-checkpoint.pth.tar").exists()
+    assert not (folder / "00000000-checkpoint.pth.tar").exists()
+
+
+def test_only_the_newest_checkpoints_are_kept_where_the_config_says_so(clips_root, write_experiment, tmp_path):
+    experiment = write_experiment(clips_root, train_params__num_epochs=4, train_params__keep_checkpoints=2)
+    train(experiment, tmp_path / "log")
+    names = sorted(path.name for path in run_folder(tmp_path / "log").glob("*.pth.tar"))
+    assert names == ["00000002-checkpoint.pth.tar", "00000003-checkpoint.pth.tar"]
+
+
+def start(experiment: Path, log_dir: Path, *arguments: str) -> subprocess.Popen:
+    command = [sys.executable, "run.py", "--config", str(experiment), "--log-dir", str(log_dir), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: sums in one order
+    return subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(clips_root, write_experiment, tmp_path, number):
+    arguments = ["--set", "train_params.num_epochs=2", "--set", "train_params.num_repeats=60"]
+    experiment = write_experiment(clips_root)
+    process = start(experiment, tmp_path / "log", *arguments)
+    stats = tmp_path / "log"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and not any(p.stat().st_size for p in stats.glob("*/stats.jsonl")):
+        time.sleep(0.05)
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + number, said
+    interrupted = run_folder(tmp_path / "log") / "interrupted-checkpoint.pth.tar"
+    assert f"--checkpoint {interrupted} goes on" in said
+    contents = read_checkpoint(interrupted)
+    assert contents["epoch"] * 60 + contents["step"] < 119
+    assert train(experiment, tmp_path, *arguments, "--checkpoint", str(interrupted)) == 0
+    assert train(experiment, tmp_path / "whole", *arguments) == 0
+    last = "00000001-checkpoint.pth.tar"
+    assert same(read_checkpoint(interrupted.parent / last), read_checkpoint(run_folder(tmp_path / "whole") / last))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, write_experiment, tmp_path, monkeypatch):
+    experiment = write_experiment(clips_root, train_params__num_epochs=4)
+    original = Trainer._step
+
+    def broken(self, batch, epoch, step):
+        if epoch == 2:
+            batch["driving"] = batch["driving"] * torch.nan
+        return original(self, batch, epoch, step)
+
+    monkeypatch.setattr(Trainer, "_step", broken)
+    with pytest.raises(
+        UserError, match=r"epoch 2, step 0: pixel, warp_loss is not finite; go on from the last checkpoint"
+    ):
+        run.run(run.parse_arguments(["--config", str(experiment), "--log-dir", str(tmp_path / "log")]))
+    names = sorted(path.name for path in run_folder(tmp_path / "log").glob("*.pth.tar"))
+    assert names == ["00000000-checkpoint.pth.tar", "00000001-checkpoint.pth.tar"]
+    for name in names:
+        contents = read_checkpoint(run_folder(tmp_path / "log") / name)
+        assert all(torch.isfinite(value).all() for value in contents["inpainting_network"].values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--set", "train_params.batch_size=99"], "4 pairs an epoch fill no batch of 99"),
+        (["--mode", "train_avd"], "expected --checkpoint with the weights of --mode train"),
+        (["--device-ids", "7"], "--device-ids 7: no CUDA device 7"),
+        (
+            ["--set", "train_params.loss_weights.perceptual=[1]", "--set", "train_params.perceptual_network=absent"],
+            "absent",
+        ),
+        (["--set", "dataset_params.root_dir=nowhere"], "nowhere: no such folder of clips"),
+        (["--checkpoint", "nowhere.pth.tar"], "nowhere.pth.tar: expected a readable checkpoint file"),
+    ],
+)
+def test_what_cannot_be_trained_says_why_in_one_line(
+    clips_root, write_experiment, tmp_path, caplog, arguments, message
+):
+    assert train(write_experiment(clips_root), tmp_path / "log", *arguments) == 2
+    (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert message in error
+    assert "\n" not in error
+
+
+def test_the_warp_family_has_nothing_to_train(clips_root, tmp_path, caplog):
+    assert train(ROOT / "config/warp-256.yaml", tmp_path) == 2
+    assert "this family has nothing to train" in caplog.text
+
+
+def test_a_finished_run_is_not_begun_again(clips_root, write_experiment, tmp_path, caplog):
+    experiment = write_experiment(clips_root)
+    train(experiment, tmp_path / "log")
+    last = run_folder(tmp_path / "log") / "00000001-checkpoint.pth.tar"
+    assert train(experiment, tmp_path / "log", "--checkpoint", str(last)) == 2
+    assert "all 2 epochs are done; raise num_epochs" in caplog.text
+
+
+def test_train_avd_trains_that_network_alone(clips_root, write_experiment, tmp_path):
+    experiment = write_experiment(clips_root)
+    train(experiment, tmp_path / "log")
+    trained = run_folder(tmp_path / "log") / "00000001-checkpoint.pth.tar"
+    assert train(experiment, tmp_path / "avd", "--mode", "train_avd", "--checkpoint", str(trained)) == 0
+    folder = run_folder(tmp_path / "avd")
+    assert folder.name.startswith("tiny-train_avd_")
+    before, after = read_checkpoint(trained), read_checkpoint(folder / "00000000-checkpoint.pth.tar")
+    assert same(before["inpainting_network"], after["inpainting_network"])
+    assert not same(before["avd_network"], after["avd_network"])
+    assert {"optimizer_avd", "epoch"} <= set(after)
+
+
+def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None:
+    """Gradients of the first step of one of `world_size` processes, written by rank 0."""
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
+
+    torch.set_num_threads(1)
+    if world_size > 1:
+        os.environ |= {
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(Path(folder, "port").read_text()),
+            "WORLD_SIZE": str(world_size),
+            "RANK": str(rank),
+            "LOCAL_RANK": str(rank),
+            "GROUP_RANK": "0",
+            "LOCAL_WORLD_SIZE": str(world_size),
+            "TORCHELASTIC_RUN_ID": "test",
+        }
+        strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
+        fabric = Fabric(accelerator="cpu", devices=world_size, strategy=strategy)
+    else:
+        fabric = Fabric(accelerator="cpu", devices=1)
+    fabric.launch()
+    batch_size = 4 // world_size
+    config = load_config(Path(config_path), [f"train_params.batch_size={batch_size}"]).config
+    model = initial_model(config)
+    settings = config.train_params.model_dump()
+    job = Job(config.train_params, "losses", model.prepare_training(settings, None), "train")
+    dataset = training_pairs(config, model, fabric, 2)
+    trainer = Trainer(fabric, config, model, job, dataset, Path(folder))
+    for entry in job.optimisers.values():
+        entry.optimizer.zero_grad = lambda: None
+        entry.optimizer.step = lambda *args, **kwargs: None
+        entry.clip_norm.clear()
+    trainer._epoch(0, 0, _NeverStop(), None, None)
+    if rank == 0:
+        found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        torch.save(found, Path(folder) / f"gradients-{world_size}.pt")
+
+
+class _NeverStop:
+    signal = None
+
+
+@pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of PyTorch has no process groups")
+def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, write_experiment, tmp_path):
+    import socket
+
+    experiment = write_experiment(
+        clips_root, train_params__dropout_epoch=0, model_params__common_params={"num_tps": 10, "bg": False}
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(free.getsockname()[1]))
+    gradients(0, 1, str(experiment), str(tmp_path))
+    context = torch.multiprocessing.get_context("spawn")
+    processes = [context.Process(target=gradients, args=(rank, 2, str(experiment), str(tmp_path))) for rank in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(timeout=180)
+        assert process.exitcode == 0
+    one, two = (torch.load(tmp_path / f"gradients-{n}.pt", weights_only=True) for n in (1, 2))
+    assert set(one) == set(two)
+    assert len(one) > 40
+    for name, gradient in one.items():
+        torch.testing.assert_close(two[name], gradient, atol=2e-5, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")

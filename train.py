@@ -1,0 +1,336 @@
+"""The training loop, one for every family and every number of devices."""
+
+import logging
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning.fabric import Fabric
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from augmentation import augment
+from checkpoints import (
+    checkpoint_contents,
+    finished_epoch,
+    load_networks,
+    load_optimisers,
+    load_vgg19,
+    read_checkpoint,
+)
+from config.options import RunOptions
+from config.schema import Config
+from config.sections import TrainAVDParams, TrainParams
+from devices import make_fabric, seed_step
+from errors import UserError
+from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, split_clips
+from logger import RunLogger, run_folder
+from modules.model import MotionModel, Optimiser, build_model
+from visualizer import Visualizer
+
+log = logging.getLogger("train")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained.
+
+    Attributes:
+        section: epochs, batches, learning-rate milestones.
+        losses: method of the model that gives the losses, `losses` or `avd_losses`.
+        optimisers: by name in checkpoints.
+        mode: key of the model's published checkpoint names.
+    """
+
+    section: TrainParams | TrainAVDParams
+    losses: str
+    optimisers: dict[str, Optimiser]
+    mode: str
+
+
+def train(config: Config, options: RunOptions) -> int:
+    """`--mode train`: a new run, or with `--checkpoint` the rest of one, in its own folder.
+
+    Returns:
+        Exit status: 0, or 128 + signal of an interrupted run.
+    Raises:
+        UserError: data, checkpoint or settings cannot be used.
+    """
+    section = config.train_params
+    fabric = make_fabric(options.device_ids, section.precision, section.num_nodes)
+    fabric.launch()
+    model = initial_model(config)
+    settings = section.model_dump()
+    wants_vgg = any(settings.get("loss_weights", {}).get("perceptual", ()))
+    vgg = load_vgg19(section.perceptual_network) if wants_vgg else None
+    try:
+        optimisers = model.prepare_training(settings, vgg)
+    except NotImplementedError as error:
+        raise UserError(f"{options.config_path}: {error}") from error
+    return run_job(fabric, config, options, model, Job(section, "losses", optimisers, "train"))
+
+
+def initial_model(config: Config) -> MotionModel:
+    """A model with the random weights of the config's seed."""
+    torch.manual_seed(config.seed)
+    return build_model(config.family, config.model_options)
+
+
+def run_job(fabric: Fabric, config: Config, options: RunOptions, model: MotionModel, job: Job) -> int:
+    """Load what is needed, train, and say how it ended; returns the exit status."""
+    contents, epoch, step, folder = {}, 0, 0, None
+    if options.checkpoint:
+        contents = read_checkpoint(options.checkpoint)
+        load_networks(model, contents, config, options.checkpoint)
+        if job.mode == "train" or set(job.optimisers) <= set(contents):
+            folder = options.checkpoint.parent
+            epoch_key = model.epoch_keys[job.mode]
+            epoch, step = finished_epoch(contents, epoch_key, options.checkpoint) + 1, contents.get("step", 0)
+    if epoch >= job.section.num_epochs:
+        raise UserError(f"{options.checkpoint}: all {job.section.num_epochs} epochs are done; raise num_epochs")
+    dataset = training_pairs(config, model, fabric, job.section.num_repeats)
+    trainer = Trainer(fabric, config, model, job, dataset, folder or new_folder(fabric, options, job.mode))
+    if folder:
+        load_optimisers(job.optimisers, contents, options.checkpoint)
+    with logging_redirect_tqdm():
+        return trainer.run(epoch, step)
+
+
+def new_folder(fabric: Fabric, options: RunOptions, mode: str) -> Path:
+    """Make the folder of a new run, the same on every rank."""
+    stem = options.config_path.stem if mode == "train" else f"{options.config_path.stem}-{mode}"
+    folder = run_folder(options.log_dir, stem) if fabric.is_global_zero else None
+    return Path(fabric.broadcast(str(folder)))
+
+
+def training_pairs(config: Config, model: MotionModel, fabric: Fabric, num_repeats: int) -> FramesDataset:
+    """Clips of the train split as pairs; rank 0 decodes them first, the others find them in the cache."""
+    loader = ClipLoader(
+        config.dataset_params,
+        landmarks=model.needs_landmarks,
+        action_units=model.needs_action_units,
+        detector=find_detector(config.dataset_params, str(fabric.device)),
+    )
+    with fabric.rank_zero_first():
+        clips, problems = loader.load_all(split_clips(config.dataset_params, "train"), "train")
+    for problem in problems:
+        log.warning("left out: %s", problem)
+    log.info("%d clips to train on%s", len(clips), f", {len(problems)} left out" if problems else "")
+    return FramesDataset(clips, config.dataset_params, seed=config.seed, num_repeats=num_repeats)
+
+
+class Trainer:
+    """Steps through epochs.
+
+    Args:
+        fabric: launched.
+        model: prepared for training; moved to the device here.
+        folder: of the run.
+    Raises:
+        UserError: an epoch has no full batch.
+    """
+
+    def __init__(
+        self, fabric: Fabric, config: Config, model: MotionModel, job: Job, dataset: FramesDataset, folder: Path
+    ):
+        self.fabric, self.config, self.job, self.folder = fabric, config, job, folder
+        self.model = model
+        self.sampler = EpochSampler(
+            len(dataset),
+            job.section.batch_size,
+            seed=config.seed,
+            rank=fabric.global_rank,
+            world_size=fabric.world_size,
+        )
+        if not self.sampler.steps:
+            raise UserError(
+                f"{len(dataset)} pairs an epoch fill no batch of {job.section.batch_size} on {fabric.world_size} "
+                f"device(s); lower batch_size or raise num_repeats"
+            )
+        workers = job.section.dataloader_workers
+        loader = DataLoader(
+            dataset,
+            job.section.batch_size,
+            sampler=self.sampler,
+            num_workers=workers,
+            pin_memory=fabric.device.type == "cuda",
+            persistent_workers=workers > 0,
+            worker_init_fn=_ignore_interrupt,
+        )
+        self.loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        self.wrapped = fabric.setup_module(model)
+        for method in (job.losses, "discriminator_losses"):
+            self.wrapped.mark_forward_method(method)
+        self.steppers = {name: fabric.setup_optimizers(entry.optimizer) for name, entry in job.optimisers.items()}
+        self.base_rates = {
+            name: [group["lr"] for group in entry.optimizer.param_groups] for name, entry in job.optimisers.items()
+        }
+        self.visualizer = Visualizer(config.visualizer_params)
+
+    def run(self, epoch: int, step: int) -> int:
+        """Train from `step` of `epoch` to the end; returns the exit status."""
+        section = self.job.section
+        steps = self.sampler.steps
+        if not self.fabric.is_global_zero:
+            return self._epochs(epoch, step, None, None)
+        images = steps * section.batch_size * self.fabric.world_size
+        log.info("run folder: %s", self.folder)
+        with (
+            RunLogger(
+                self.folder,
+                self.config,
+                keep_checkpoints=getattr(section, "keep_checkpoints", None),
+                checkpoint_suffix=self.model.checkpoint_suffixes[self.job.mode],
+            ) as logger,
+            tqdm(
+                total=images * section.num_epochs,
+                initial=images * epoch + step * section.batch_size * self.fabric.world_size,
+                unit="img",
+                dynamic_ncols=True,
+                disable=None,
+            ) as bar,
+        ):
+            return self._epochs(epoch, step, logger, bar)
+
+    def _epochs(self, epoch: int, step: int, logger: RunLogger | None, bar: tqdm | None) -> int:
+        with _StopRequest() as stop:
+            for current in range(epoch, self.job.section.num_epochs):
+                done = self._epoch(current, step, stop, logger, bar)
+                if done < self.sampler.steps:
+                    return self._interrupted(current - 1, done, stop, logger)
+                step = 0
+                last = current + 1 == self.job.section.num_epochs
+                if logger and (last or (current + 1) % self.job.section.checkpoint_freq == 0):
+                    log.info("epoch %d: wrote %s", current, logger.save_epoch(current, self._contents(current, 0)))
+                if self._agreed(stop) and not last:
+                    return self._interrupted(current, 0, stop, logger)
+        return 0
+
+    def _epoch(self, epoch: int, done: int, stop: "_StopRequest", logger: RunLogger | None, bar: tqdm | None) -> int:
+        """Train one epoch from its step `done`; returns how many of its steps are done."""
+        self._set_learning_rates(epoch)
+        self.wrapped.train()
+        self.sampler.start(epoch, done)
+        images = self.job.section.batch_size * self.fabric.world_size
+        batch, generated, history = {}, {}, []
+        began = time.perf_counter()
+        for raw in self.loader:
+            seed_step(self.config.seed, epoch, done, self.fabric.global_rank)
+            batch = augment(raw)
+            terms, generated = self._step(batch, epoch, done)
+            done += 1
+            if logger and bar is not None:
+                ended = time.perf_counter()
+                values = {**terms, "images_per_second": images / (ended - began), **self._state_of_device()}
+                began = ended
+                history.append(values)
+                logger.log_step(epoch, epoch * self.sampler.steps + done - 1, values)
+                bar.set_postfix(
+                    {"epoch": epoch, **{name: f"{value:.4f}" for name, value in terms.items()}}, refresh=False
+                )
+                bar.update(images)
+            if self._agreed(stop):
+                break
+        if history:
+            means = {name: sum(values[name] for values in history) / len(history) for name in history[0]}
+            log.info("epoch %d: %s", epoch, ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
+        if logger and generated:
+            logger.log_picture(epoch, self.visualizer.grid(batch["source"], batch["driving"], generated))
+        return done
+
+    def _step(self, batch: Mapping[str, Tensor], epoch: int, step: int) -> tuple[dict[str, float], dict[str, Any]]:
+        """One step of the optimisers, and of the adversary after them; returns the losses as numbers."""
+        terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
+        numbers = self._descend(terms, epoch, step, adversary=False)
+        adversary = self.wrapped.discriminator_losses(batch, generated) if generated else {}
+        if adversary:
+            numbers |= self._descend(adversary, epoch, step, adversary=True)
+        return numbers, generated
+
+    def _descend(self, terms: Mapping[str, Tensor], epoch: int, step: int, *, adversary: bool) -> dict[str, float]:
+        values = torch.stack([term.detach().float() for term in terms.values()])
+        numbers = dict(zip(terms, values.tolist(), strict=True))
+        broken = [name for name, value in numbers.items() if not value - value == 0]  # NaN and infinity
+        if broken:
+            raise UserError(
+                f"epoch {epoch}, step {step}: {', '.join(broken)} is not finite; go on from the last checkpoint in "
+                f"{self.folder} with a lower learning rate or precision 32"
+            )
+        self.fabric.backward(sum(terms.values()))
+        for name, entry in self.job.optimisers.items():
+            if entry.adversary == adversary and epoch >= entry.start_epoch:
+                self.fabric.strategy.precision.unscale_gradients(entry.optimizer)
+                for network, limit in entry.clip_norm.items():
+                    parameters = list(self.model.networks()[network].parameters())
+                    if parameters:
+                        torch.nn.utils.clip_grad_norm_(parameters, limit, norm_type=torch.inf)
+                self.steppers[name].step()
+        for entry in self.job.optimisers.values():
+            entry.optimizer.zero_grad()
+        return numbers
+
+    def _set_learning_rates(self, epoch: int) -> None:
+        passed = sum(epoch >= milestone for milestone in self.job.section.epoch_milestones)
+        for name, entry in self.job.optimisers.items():
+            for group, rate in zip(entry.optimizer.param_groups, self.base_rates[name], strict=True):
+                group["lr"] = rate * 0.1**passed
+
+    def _state_of_device(self) -> dict[str, float]:
+        optimizer = next(iter(self.job.optimisers.values())).optimizer
+        state = {"learning_rate": optimizer.param_groups[0]["lr"]}
+        if self.fabric.device.type == "cuda":
+            state["peak_memory_mib"] = torch.cuda.max_memory_allocated(self.fabric.device) / 2**20
+        return state
+
+    def _contents(self, epoch: int, step: int) -> dict[str, Any]:
+        epoch_key = self.model.epoch_keys[self.job.mode]
+        return checkpoint_contents(
+            self.config, self.model, self.job.optimisers, epoch=epoch, step=step, epoch_key=epoch_key
+        )
+
+    def _agreed(self, stop: "_StopRequest") -> bool:
+        """Whether any process was asked to stop; all must end after the same step."""
+        if self.fabric.world_size == 1:
+            return stop.signal is not None
+        asked = torch.tensor(float(stop.signal is not None), device=self.fabric.device)
+        return bool(self.fabric.all_reduce(asked, reduce_op="sum") > 0)
+
+    def _interrupted(self, epoch: int, step: int, stop: "_StopRequest", logger: RunLogger | None) -> int:
+        if logger:
+            path = logger.save_interrupted(self._contents(epoch, step))
+            log.warning("stopped; the same command with --checkpoint %s goes on", path)
+        return 128 + (stop.signal or signal.SIGTERM)
+
+
+class _StopRequest:
+    """Notes Ctrl-C and SIGTERM, so that the step at hand can be finished; a second Ctrl-C stops at once."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> "_StopRequest":
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signal = number
+        log.warning("stopping after this step; once more to stop at once")
+        signal.signal(number, self._before[number])
+
+
+def _ignore_interrupt(worker: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the training process alone decides."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,0 +1,30 @@
+"""Training of the AVD network, which carries movement from one person to another; every other network is frozen."""
+
+from config.options import RunOptions
+from config.schema import Config
+from devices import make_fabric
+from errors import UserError
+from train import Job, initial_model, run_job
+
+
+def train_avd(config: Config, options: RunOptions) -> int:
+    """`--mode train_avd`: needs the checkpoint of a trained model; goes on where the checkpoint is one of this mode.
+
+    Returns:
+        Exit status: 0, or 128 + signal of an interrupted run.
+    Raises:
+        UserError: no checkpoint, or data or settings that cannot be used.
+    """
+    if options.checkpoint is None:
+        raise UserError("--mode train_avd: expected --checkpoint with the weights of --mode train, got none")
+    section = config.train_avd_params
+    if section.batch_size < 2:
+        raise UserError("train_avd_params.batch_size: expected at least 2, because the network normalises over a batch")
+    fabric = make_fabric(options.device_ids, "32", config.train_params.num_nodes)
+    fabric.launch()
+    model = initial_model(config)
+    try:
+        optimisers = model.prepare_avd(section.model_dump())
+    except NotImplementedError as error:
+        raise UserError(f"{options.config_path}: {error}") from error
+    return run_job(fabric, config, options, model, Job(section, "avd_losses", optimisers, "train_avd"))
