@@ -1,0 +1,153 @@
+"""The inference engine: a source face and a driving clip in, the frames of the source face so moved out.
+
+The source is encoded once, driving frames go through the networks in batches, and nothing is kept that is not needed:
+memory does not grow with the clip.
+
+Legend: T frames, B batch, H x W image.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from clips import Frame
+from config.sections import AnimateParams
+from errors import UserError
+from faces.alignment import remove_head_motion, transfer
+from frames_dataset import PreparedClip
+from modules.model import Condition, Motion, MotionModel
+
+
+@dataclass(frozen=True)
+class Generated:
+    """One frame.
+
+    Attributes:
+        frame: uint8 (H, W, 3).
+        keypoints: (N, 2) of the applied motion, xy in [-1, 1].
+    """
+
+    frame: Frame
+    keypoints: NDArray[np.float32]
+
+
+class Engine:
+    """Generates clips with a family's networks.
+
+    Args:
+        model: weights loaded; moved to the device and set to evaluation here.
+        fabric: device and precision of the picture path.
+        batch_size: frames generated together.
+    """
+
+    def __init__(self, model: MotionModel, fabric: Fabric, batch_size: int):
+        self.model = fabric.to_device(model.eval())
+        self.fabric = fabric
+        self.batch_size = batch_size
+
+    def animate(
+        self, source: PreparedClip, driving: PreparedClip, params: AnimateParams, *, reference: int = 0
+    ) -> Iterator[Generated]:
+        """Give a source face the movement of a driving clip.
+
+        Args:
+            source: its first frame is the face.
+            params: the section `animate_params`.
+            reference: driving frame whose expression is the source's, from 0.
+        Yields:
+            T frames of the source.
+        Raises:
+            UserError: a family or its data that cannot do what `params` ask for.
+        """
+        moved = self._transferred(source, driving, params, reference)
+        with torch.inference_mode(), self.fabric.autocast():
+            image = self._images(source, slice(0, 1))
+            encoded = self.model.encode(image)
+            motion_source = self._motion(source, slice(0, 1), image)
+            motion_initial = self._motion(driving, slice(reference, reference + 1))
+            for part in self._parts(len(driving)):
+                if moved is None:
+                    motion = self._relative(motion_source, self._motion(driving, part), motion_initial, params)
+                else:
+                    motion = self.model.motion(image.expand(len(moved[part]), -1, -1, -1), self._tensor(moved[part]))
+                condition = self._condition(driving, part, reference)
+                yield from self._pictures(encoded, motion_source, motion, condition)
+
+    def reconstruct(self, clip: PreparedClip) -> Iterator[Generated]:
+        """Generate a clip anew from its first frame and each frame's own motion; yields T frames."""
+        with torch.inference_mode(), self.fabric.autocast():
+            image = self._images(clip, slice(0, 1))
+            encoded = self.model.encode(image)
+            motion_source = self._motion(clip, slice(0, 1), image)
+            for part in self._parts(len(clip)):
+                condition = self._condition(clip, part, 0)
+                yield from self._pictures(encoded, motion_source, self._motion(clip, part), condition)
+
+    def _transferred(
+        self, source: PreparedClip, driving: PreparedClip, params: AnimateParams, reference: int
+    ) -> NDArray[np.float32] | None:
+        """Landmarks of the source so moved, in network units; None where the motion is more than landmarks.
+
+        The change is carried over in the pixels of each clip's own frames, where a circle is a circle; frames that
+        were resized to another aspect ratio would bend it.
+        """
+        if not self.model.motion_from_landmarks or params.mode != "relative":
+            if params.remove_head_motion:
+                raise UserError("animate_params.remove_head_motion: expected `mode: relative` and landmark keypoints")
+            return None
+        assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
+        assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
+        driven = driving.cached.to_own(driving.landmarks)
+        if params.remove_head_motion:
+            driven = remove_head_motion(driven, reference)
+        scaled = params.normalization_params.adapt_movement_scale
+        own = source.cached.to_own(source.landmarks[:1])[0]
+        moved = transfer(own, driven, reference) if scaled else own + driven - driven[reference]
+        return source.to_units(source.cached.from_own(moved))
+
+    def _relative(self, source: Motion, driving: Motion, initial: Motion, params: AnimateParams) -> Motion:
+        normalization = params.normalization_params
+        return self.model.relative(
+            source,
+            driving,
+            initial,
+            params.mode,
+            adapt_movement_scale=normalization.adapt_movement_scale,
+            use_relative_jacobian=normalization.use_relative_jacobian,
+        )
+
+    def _pictures(
+        self, encoded: Any, motion_source: Motion, motion: Motion, condition: Condition
+    ) -> Iterator[Generated]:
+        prediction = self.model.generate(encoded, motion_source, motion, condition)["prediction"]
+        frames = (prediction.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        keypoints = motion[self.model.keypoint_name].float().cpu().numpy()
+        for frame, points in zip(frames, keypoints, strict=True):
+            yield Generated(frame, points)
+
+    def _motion(self, clip: PreparedClip, part: slice, image: Tensor | None = None) -> Motion:
+        landmarks = None
+        if clip.landmarks is not None:
+            landmarks = self._tensor(clip.to_units(clip.landmarks[part]))
+        return self.model.motion(self._images(clip, part) if image is None else image, landmarks)
+
+    def _condition(self, clip: PreparedClip, part: slice, reference: int) -> Condition:
+        if clip.action_units is None:
+            return Condition()
+        return Condition(au_diff=self._tensor(clip.action_units[part] - clip.action_units[reference]))
+
+    def _images(self, clip: PreparedClip, part: slice) -> Tensor:
+        frames = torch.from_numpy(np.array(clip.cached.frames()[part]))
+        return self.fabric.to_device(frames).permute(0, 3, 1, 2).float() / 255
+
+    def _tensor(self, array: NDArray[np.float32]) -> Tensor:
+        return self.fabric.to_device(torch.from_numpy(np.ascontiguousarray(array)))
+
+    def _parts(self, length: int) -> Iterator[slice]:
+        return (slice(i, min(i + self.batch_size, length)) for i in range(0, length, self.batch_size))

@@ -1,0 +1,249 @@
+import csv
+import os
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import yaml
+
+import animate
+import run
+from tests.conftest import FRAMES, SIZE, face_landmarks, smooth_picture, tiny_experiment, write_clip
+
+ROOT = Path(__file__).parents[1]
+
+
+def main(*arguments) -> int:
+    return run.main([str(argument) for argument in arguments])
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def trained(clips_root, write_experiment, tmp_path):
+    """A tiny experiment and its checkpoint."""
+    experiment = write_experiment(clips_root)
+    assert main("--config", experiment, "--log-dir", tmp_path / "log", "--set", "train_params.num_epochs=1") == 0
+    (checkpoint,) = (tmp_path / "log").glob("*/00000000-checkpoint.pth.tar")
+    return experiment, checkpoint
+
+
+@pytest.fixture
+def warp_experiment(clips_root, tmp_path) -> Path:
+    path = tmp_path / "warp.yaml"
+    experiment = tiny_experiment(clips_root)
+    experiment["model_params"] = {"family": "warp"}
+    del experiment["train_params"]
+    path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    return path
+
+
+def test_every_pair_gets_frames_videos_keypoints_and_a_row(trained):
+    experiment, checkpoint = trained
+    assert main("--config", experiment, "--mode", "animate", "--checkpoint", checkpoint) == 0
+    folder = checkpoint.parent / "animation"
+    table = rows(folder / "results.csv")
+    assert {(row["driving"], row["source"]) for row in table} == {("006", "022_3_3"), ("022_3_3", "006")}
+    for row in table:
+        name = f"{row['driving']}-{row['source']}"
+        assert row["folder"] == name
+        assert (row["frames"], row["fps"], row["video"]) == (str(FRAMES), "100.0", f"{name}.mp4")
+        assert len(list((folder / name).glob("*.png"))) == FRAMES
+        assert (folder / f"{name}_comparison.mp4").exists()
+        keypoints = np.load(folder / f"{name}_keypoints.npy")
+        assert keypoints.shape == (FRAMES, 50, 2)
+        shift = (keypoints[-1] - keypoints[0]) / 2 * (SIZE - 1)
+        np.testing.assert_allclose(shift, np.broadcast_to([2, 0], shift.shape), atol=0.01)
+        assert float(row["largest_motion"]) == pytest.approx(2 / (SIZE - 1), abs=1e-3)
+    assert iio.immeta(folder / table[0]["video"], plugin="pyav", exclude_applied=False)["fps"] == 100
+
+
+def test_a_second_run_makes_only_what_is_missing_or_changed(trained, monkeypatch):
+    experiment, checkpoint = trained
+    made = []
+    original = animate._animate_pair
+
+    def counting(*arguments):
+        made.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(animate, "_animate_pair", counting)
+    command = ("--config", experiment, "--mode", "animate", "--checkpoint", checkpoint)
+    assert main(*command, "--set", "animate_params.num_pairs=1") == 0
+    assert len(made) == 1
+    assert main(*command) == 0
+    assert len(made) == 2, "the first pair was there"
+    assert main(*command) == 0
+    assert len(made) == 2
+    assert main(*command, "--set", "animate_params.normalization_params.adapt_movement_scale=false") == 0
+    assert len(made) == 4, "other settings, other results"
+    assert len(rows(checkpoint.parent / "animation" / "results.csv")) == 2
+
+
+@pytest.mark.parametrize("mode", ["relative", "standard"])
+@pytest.mark.parametrize("keypoints", ["landmarks", "learned"])
+def test_modes_of_animation(clips_root, write_experiment, tmp_path, mode, keypoints):
+    experiment = write_experiment(clips_root)
+    changes = ("--set", f"model_params.keypoints={keypoints}", "--set", "train_params.num_epochs=1")
+    main("--config", experiment, "--log-dir", tmp_path / "log", *changes)
+    (checkpoint,) = (tmp_path / "log").glob("*/00000000-checkpoint.pth.tar")
+    command = ("--config", experiment, "--mode", "animate", "--checkpoint", checkpoint, *changes)
+    assert main(*command, "--set", f"animate_params.mode={mode}") == 0
+    keypoints = np.load(checkpoint.parent / "animation" / "006-022_3_3_keypoints.npy")
+    assert np.ptp(keypoints, axis=0).max() > 0
+
+
+def test_avd_needs_its_network_and_uses_it(trained, caplog, tmp_path):
+    experiment, checkpoint = trained
+    command = ["--config", experiment, "--mode", "animate", "--set", "animate_params.mode=avd"]
+    contents = checkpoint.parent / "without.pth.tar"
+    import torch
+
+    from checkpoints import read_checkpoint
+
+    torch.save({key: value for key, value in read_checkpoint(checkpoint).items() if key != "avd_network"}, contents)
+    assert main(*command, "--checkpoint", contents) == 2
+    assert "has no avd_network, which mode `avd` needs; run --mode train_avd" in caplog.text
+    assert (
+        main("--config", experiment, "--mode", "train_avd", "--checkpoint", checkpoint, "--log-dir", tmp_path / "avd")
+        == 0
+    )
+    (trained_avd,) = (tmp_path / "avd").glob("*/*-checkpoint.pth.tar")
+    assert main(*command, "--checkpoint", trained_avd) == 0
+
+
+def test_the_warp_family_needs_no_checkpoint_and_starts_at_the_source(warp_experiment, clips_root, tmp_path):
+    assert main("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log") == 0
+    folder = tmp_path / "log" / "warp" / "animation"
+    source = iio.imread(clips_root / "test" / "022_3_3" / "img1.png")
+    first, last = (iio.imread(folder / "006-022_3_3" / f"{t:04d}.png").astype(int) for t in (0, FRAMES - 1))
+    assert np.abs(first - source).max() <= 1
+    inner = slice(16, 48)
+    moved = np.roll(source, 2, axis=1).astype(int)
+    assert np.abs(last - moved)[inner, inner].mean() < 2, "the whole face slides by two pixels"
+    assert np.abs(last - first)[inner, inner].mean() > 5
+
+
+def test_the_driving_clip_decides_the_length(warp_experiment, clips_root, tmp_path):
+    longer = write_clip(clips_root / "test", "longer", 7, frames=FRAMES + 3)
+    np.save(clips_root / "landmarks" / "longer.npy", longer)
+    assert main("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log") == 0
+    folder = tmp_path / "log" / "warp" / "animation"
+    assert len(list((folder / "longer-006").iterdir())) == FRAMES + 3
+    assert len(list((folder / "006-longer").iterdir())) == FRAMES
+
+
+@pytest.fixture
+def loose(tmp_path):
+    """A picture, a video and their landmark files, without any data set."""
+    folder = tmp_path / "loose"
+    landmarks = write_clip(folder, "frames", 5)
+    frames = [iio.imread(folder / "frames" / f"img{t + 1}.png") for t in range(FRAMES)]
+    iio.imwrite(folder / "clip.mp4", frames, plugin="pyav", codec="libx264", fps=50)
+    iio.imwrite(folder / "face.png", smooth_picture(np.random.default_rng(9), 100))
+    np.savetxt(folder / "face.csv", face_landmarks(100), delimiter=",")
+    np.save(folder / "clip.npy", landmarks)
+    return folder
+
+
+def files(loose: Path) -> list:
+    return [
+        *("--source", loose / "face.png", "--driving", loose / "clip.mp4"),
+        *("--source-landmarks", loose / "face.csv", "--driving-landmarks", loose / "clip.npy"),
+    ]
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "gif"])
+def test_one_picture_and_one_clip_without_a_data_set(loose, tmp_path, suffix):
+    result = tmp_path / "new" / f"out.{suffix}"
+    config = ROOT / "config/warp-256.yaml"
+    cache = ("--set", f"dataset_params.cache_dir={tmp_path / 'cache'}")
+    assert main("--config", config, "--mode", "animate", *files(loose), "--result", result, *cache) == 0
+    assert result.exists()
+    assert len(list((tmp_path / "new" / "out_frames").glob("*.png"))) == FRAMES
+
+
+def test_the_reference_frame_is_the_one_that_does_not_move(loose, warp_experiment, tmp_path):
+    command = ("--config", warp_experiment, "--mode", "animate", *files(loose), "--result", tmp_path / "out.mp4")
+    assert main(*command, "--reference-frame", 3) == 0
+    frames = [iio.imread(tmp_path / "out_frames" / f"{t:04d}.png").astype(int) for t in range(FRAMES)]
+    source = iio.imread(loose / "face.png")
+    import cv2
+
+    still = cv2.resize(source, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    assert np.abs(frames[3] - still).max() <= 1
+    assert np.abs(frames[0] - still).max() > 5
+
+
+@pytest.mark.parametrize(
+    ("drop", "message"),
+    [
+        ("--result", "--result: expected together with --source, --driving and --result, got nothing"),
+        ("--source-landmarks", "clip face:"),
+    ],
+)
+def test_what_is_missing_is_named(loose, warp_experiment, tmp_path, caplog, drop, message):
+    arguments = [*files(loose), "--result", tmp_path / "out.mp4"]
+    at = arguments.index(drop)
+    del arguments[at : at + 2]
+    no_detector = ("--set", "dataset_params.keypoint_dir=null")
+    os.environ["TORCH_HOME"] = str(tmp_path / "empty")
+    assert main("--config", warp_experiment, "--mode", "animate", *arguments, *no_detector) == 2
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--reference-frame", 99], "expected a reference frame from 0 to 5, got 99"),
+        (["--driving-landmarks", "absent.npy"], "absent.npy"),
+        (["--result", "out.avi"], "expected a file ending in .mp4 or .gif"),
+        (["--source", "absent.png"], "absent.png: no such clip"),
+    ],
+)
+def test_bad_arguments_are_named(loose, warp_experiment, tmp_path, caplog, arguments, message):
+    command = ["--config", warp_experiment, "--mode", "animate", *files(loose), "--result", tmp_path / "out.mp4"]
+    assert main(*command, *arguments) == 2
+    assert message in caplog.text
+
+
+def test_a_family_with_networks_needs_a_checkpoint(write_experiment, clips_root, caplog):
+    assert main("--config", write_experiment(clips_root), "--mode", "animate") == 2
+    assert "the family `tps` needs --checkpoint" in caplog.text
+
+
+def test_bad_clips_stop_the_run_or_are_left_out(warp_experiment, clips_root, tmp_path, caplog):
+    (clips_root / "landmarks" / "006.npy").unlink()
+    command = ("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log")
+    assert main(*command) == 2
+    assert "clip 006: expected" in caplog.text
+    caplog.set_level("INFO")
+    assert main(*command, "--set", "dataset_params.on_bad_clip=skip") == 0
+    assert "2 left out" in caplog.text
+
+
+def test_reconstruction_measures_against_the_static_copy(trained):
+    experiment, checkpoint = trained
+    assert main("--config", experiment, "--mode", "reconstruction", "--checkpoint", checkpoint) == 0
+    folder = checkpoint.parent / "reconstruction"
+    table = rows(folder / "results.csv")
+    assert [row["clip"] for row in table] == ["006", "022_3_3"]
+    for row in table:
+        assert len(list((folder / row["clip"]).glob("*.png"))) == FRAMES
+        assert 0 < float(row["static_l1"]) < 0.2
+        assert 0 < float(row["ssim"]) < 1
+        assert float(row["psnr"]) > 5
+
+
+def test_picture_metrics_of_equal_and_shifted_clips():
+    from reconstruction import picture_metrics
+
+    truth = np.stack([np.full((16, 16, 3), 10 * t, np.uint8) for t in range(3)])
+    static = picture_metrics(truth, [truth[0]] * 3)
+    assert static["l1"] == pytest.approx(15 / 255)
+    assert picture_metrics(truth, list(truth))["l1"] == 0
+    assert picture_metrics(truth, list(truth))["ssim"] == pytest.approx(1)
