@@ -1,0 +1,1 @@
+"""The demo data set and the small tables the program reads."""
