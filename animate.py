@@ -4,9 +4,11 @@ import hashlib
 import json
 import logging
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
 from tqdm import tqdm
 
@@ -21,7 +23,7 @@ from inference import Engine
 from logger import log_to_file
 from modules.model import build_model
 from results import ResultTable
-from video import side_by_side, write_frames, write_video
+from video import SheetRow, side_by_side, write_array, write_contact_sheet, write_frames, write_video
 
 log = logging.getLogger("animate")
 
@@ -106,12 +108,14 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
 # --- pairs of a data set ----------------------------------------------------------------------------------------------
 
 
+SHEET_ROWS = 20  # pairs on the contact sheet, from the start of the list
 COLUMNS = [
     "source",
     "driving",
     "frames",
     "fps",
-    "largest_motion",  # of a keypoint since the first frame, in parts of the frame's width
+    "apex",  # frame, from 0, in which the keypoints are farthest from the reference frame
+    "largest_motion",  # of a keypoint since the reference frame, in parts of the frame's width
     "folder",
     "video",
     "seconds",
@@ -126,6 +130,7 @@ def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: 
     results = ResultTable(folder / "results.csv", COLUMNS)
     pairs = animation_pairs(config.dataset_params)[: params.num_pairs]
     prepared: dict[Path, PreparedClip] = {}
+    sheet: list[SheetRow] = []
     skipped = done = 0
     decisive = params.model_dump(mode="json", exclude={"num_pairs", "batch_size"})
     settings = json.dumps([weights, config.model_options, decisive, options.reference_frame])
@@ -140,10 +145,16 @@ def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: 
                 skipped += 1
                 continue
             key = hashlib.sha256(f"{settings} {content_hash(face)} {content_hash(clip)}".encode()).hexdigest()[:16]
-            if results.finished(f"{clip.name}-{face.name}", key):
+            name = f"{clip.clip.label}-{face.clip.label}"
+            if results.finished(name, key):
                 done += 1
-                continue
-            results.add(_animate_pair(config, options, engine, loader.fps(clip), face, clip, folder, key))
+            else:
+                fps = loader.fps(clip)
+                results.add(_animate_pair(config, options.reference_frame, engine, fps, face, clip, folder / name, key))
+            if len(sheet) < SHEET_ROWS:
+                sheet.append(_sheet_row(results.rows[name], clip, folder, options.reference_frame))
+        if sheet:
+            write_contact_sheet(folder / "contact_sheet.png", sheet)
     finally:
         logging.getLogger().removeHandler(handler)
         handler.close()
@@ -164,35 +175,44 @@ def content_hash(clip: PreparedClip) -> str:
 
 def _animate_pair(
     config: Config,
-    options: RunOptions,
+    reference: int,
     engine: Engine,
     fps: float,
     source: PreparedClip,
     driving: PreparedClip,
-    folder: Path,
+    result: Path,
     key: str,
 ) -> dict[str, Any]:
     """Generate one clip and write everything about it; the row goes into the table when all is there."""
     began = time.perf_counter()
-    params, name = config.animate_params, f"{driving.name}-{source.name}"
-    generated = list(engine.animate(source, driving, params, reference=options.reference_frame))
+    params = config.animate_params
+    generated = list(engine.animate(source, driving, params, reference=reference))
     frames, keypoints = [g.frame for g in generated], np.stack([g.keypoints for g in generated])
-    write_frames(folder / name, frames)
-    np.save(folder / f"{name}_keypoints.npy", keypoints)
+    write_frames(result, frames)
+    write_array(result.with_name(f"{result.name}_keypoints.npy"), keypoints)
     video = ""
     if params.format != ".png":
-        video = write_video(folder / f"{name}{params.format}", frames, fps, crf=params.crf).name
+        video = write_video(result.with_name(result.name + params.format), frames, fps, crf=params.crf).name
         beside = side_by_side(list(driving.cached.frames()), frames)
-        write_video(folder / f"{name}_comparison{params.format}", beside, fps, crf=params.crf)
-    motion = float(np.linalg.norm(keypoints - keypoints[0], axis=-1).max()) / 2
+        write_video(result.with_name(f"{result.name}_comparison{params.format}"), beside, fps, crf=params.crf)
+    motion = np.linalg.norm(keypoints - keypoints[reference], axis=-1) / 2  # -> (T, N), frame widths
     return {
         "source": source.name,
         "driving": driving.name,
         "frames": len(frames),
         "fps": fps,
-        "largest_motion": round(motion, 6),
-        "folder": name,
+        "apex": int(motion.mean(axis=1).argmax()),
+        "largest_motion": round(float(motion.max()), 6),
+        "folder": result.name,
         "video": video,
         "seconds": round(time.perf_counter() - began, 3),
         "key": key,
     }
+
+
+def _sheet_row(row: Mapping[str, str], driving: PreparedClip, folder: Path, reference: int) -> SheetRow:
+    apex = int(row["apex"])
+    shown, frames = driving.cached.frames(), folder / row["folder"]
+    result = [iio.imread(frames / f"{i:04d}.png") for i in (reference, apex)]
+    label = f"{row['source']} <- {row['driving']}, apex frame {apex}"
+    return SheetRow(label, (shown[reference], shown[apex]), (result[0], result[1]))

@@ -30,7 +30,8 @@ class Clip:
     """A clip on disk.
 
     Attributes:
-        name: folder or file name without extension; landmark and action-unit files have the same.
+        name: folder or file name without extension, for clips of a pair list with the folders that the list names;
+            landmark and action-unit files have the same.
         path: folder or file.
         frames: the frame files of a folder in natural order (`img9` before `img10`); empty for a single file.
     """
@@ -38,6 +39,11 @@ class Clip:
     name: str
     path: Path
     frames: tuple[Path, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """The name as a part of a file name."""
+        return self.name.strip("./").replace("/", "_")
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ Legend: T frames, H x W image.
 import csv
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from augmentation import draw_augmentation
 from clips import Clip, ClipError, Frame, find_clips, open_clip
 from config.sections import DatasetParams
 from faces.action_units import read_action_units
-from faces.flow import TrackingSettings
+from faces.flow import REVISION, TrackingSettings
 from faces.landmarks import LandmarkDetector, read_landmarks
 from faces.tracking import track
 from frame_cache import CachedClip, FrameCache
@@ -160,7 +160,7 @@ class ClipLoader:
             if self.params.landmarks == "file":
                 raise ClipError(f"{path}: expected a row for each of {len(frames)} frames, got {len(rows)}")
             onset = cached.to_resized(rows)[min(reference, len(rows) - 1)]
-        settings = f"tracked from {reference} {onset.tolist()} {TrackingSettings()}"
+        settings = f"tracked from {reference} {onset.tolist()} {TrackingSettings()} {REVISION}"
         return self.cache.derived(cached, settings, lambda: track(frames, onset, reference=reference))
 
     def _detected(self, clip: Clip, cached: CachedClip, reference: int) -> NDArray[np.float64]:
@@ -360,7 +360,10 @@ def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
 
 
 def _resolve(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> Clip:
-    """A clip by name, with or without extension: of the test clips, else of the files beside the list."""
+    """A clip by name, with or without extension: of the test clips, else of the files beside the list.
+
+    A clip beside the list keeps its folder as a part of its name, because clips of several folders may share theirs.
+    """
     beside = pairs_list.parent / name
     suffixes = {p.suffix for p in beside.parent.glob(f"{beside.name}.*") if not p.name.startswith(".")}
     for known in (name, Path(name).stem):
@@ -369,7 +372,8 @@ def _resolve(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> 
     for path in (beside, *(beside.with_name(beside.name + suffix) for suffix in sorted(suffixes))):
         if name and path.exists():
             try:
-                return open_clip(path)
+                clip = open_clip(path)
             except ClipError:
                 continue
+            return replace(clip, name=(Path(name).parent / clip.name).as_posix())
     raise ClipError(f"{pairs_list}: line {line}: {name!r} is neither a test clip nor a clip beside the list")

@@ -7,24 +7,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from tqdm import tqdm
 
 from animate import content_hash, make_engine, make_loader, result_folder
-from clips import Frame
 from config.options import RunOptions
 from config.schema import Config
 from frames_dataset import ClipLoader, PreparedClip, split_clips
 from inference import Engine
 from logger import log_to_file
+from metrics import PICTURE_METRICS, picture_metrics
 from results import ResultTable
 from video import side_by_side, write_frames, write_video
 
 log = logging.getLogger("reconstruction")
 
-METRICS = ("l1", "psnr", "ssim")
-COLUMNS = ["clip", "frames", *METRICS, *(f"static_{name}" for name in METRICS), "folder", "video", "key"]
+COLUMNS = [
+    "clip",
+    "frames",
+    *PICTURE_METRICS,
+    *(f"static_{name}" for name in PICTURE_METRICS),
+    "folder",
+    "video",
+    "key",
+]
 
 
 def reconstruct(config: Config, options: RunOptions) -> int:
@@ -81,25 +86,10 @@ def _reconstruct_clip(
     }
 
 
-def picture_metrics(truth: NDArray[np.uint8], frames: list[Frame]) -> dict[str, float]:
-    """Mean over the frames after the first, which is given: `l1` in [0, 1], `psnr` in dB, `ssim`.
-
-    Args:
-        truth: uint8 (T, H, W, 3).
-        frames: T of uint8 (H, W, 3).
-    """
-    rows = []
-    for true, frame in list(zip(truth, frames, strict=True))[1:]:
-        l1 = np.abs(true.astype(np.float64) - frame).mean() / 255
-        psnr = peak_signal_noise_ratio(true, frame) if l1 else np.inf
-        rows.append((l1, psnr, structural_similarity(true, frame, channel_axis=2)))
-    return dict(zip(METRICS, np.mean(rows, axis=0).tolist(), strict=True)) if rows else dict.fromkeys(METRICS, np.nan)
-
-
 def _summarise(rows: list[dict[str, str]], folder: Path) -> None:
     def mean(name: str) -> float:
         return float(np.mean([float(row[name]) for row in rows]))
 
-    for name in METRICS:
+    for name in PICTURE_METRICS:
         log.info("%s: %.4f, static copy %.4f", name, mean(name), mean(f"static_{name}"))
     log.info("%d clips in %s", len(rows), folder)

@@ -5,18 +5,21 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import imageio.v3 as iio
 import numpy as np
-from PIL import Image
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
 
 from clips import Frame
 from errors import UserError
 
 MAX_GIF_FPS = 50  # a GIF's shortest delay that browsers keep is two hundredths of a second
+DIFFERENCE_GAIN = 5.0  # a change of one pixel is a matter of a few grey levels
 _FRAME_NAME = re.compile(r"\d{4,}\.png")
 
 
@@ -66,23 +69,85 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float, *, crf: int) ->
     raise UserError(f"{path}: expected a result ending in .mp4 or .gif")
 
 
-def side_by_side(driving: Sequence[Frame], result: Sequence[Frame], gain: float = 5.0) -> list[Frame]:
-    """`driving | result | difference`: the difference to the first result, times `gain`, around mid grey.
+def write_array(path: Path, array: NDArray[np.generic]) -> None:
+    """Write a .npy file.
+
+    Raises:
+        UserError: the disk is full.
+    """
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.save(file, array)
+
+    _replaced(path, write)
+
+
+def side_by_side(driving: Sequence[Frame], result: Sequence[Frame]) -> list[Frame]:
+    """`driving | result | difference`: the difference to the first result, times 5, around mid grey.
 
     Args:
         driving: T frames of any size; scaled to the height of the result.
         result: T frames (H, W, 3).
     """
-    height, width = result[0].shape[:2]
-    first = result[0].astype(np.float32)
-    rows = []
-    for drive, frame in zip(driving, result, strict=True):
-        scaled = Image.fromarray(np.asarray(drive)).resize(
-            (round(drive.shape[1] * height / drive.shape[0]), height), Image.Resampling.BICUBIC
-        )
-        difference = np.clip(127.5 + gain * (frame.astype(np.float32) - first), 0, 255).astype(np.uint8)
-        rows.append(np.concatenate([np.asarray(scaled), frame, difference], axis=1))
-    return rows
+    return [
+        np.concatenate([_scaled(drive, len(frame)), frame, _difference(result[0], frame)], axis=1)
+        for drive, frame in zip(driving, result, strict=True)
+    ]
+
+
+@dataclass(frozen=True)
+class SheetRow:
+    """Pictures of one generated clip for a contact sheet, uint8 (H, W, 3) each.
+
+    Attributes:
+        label: what the row shows.
+        driving: the driving clip's onset and apex.
+        result: the result's onset and apex.
+    """
+
+    label: str
+    driving: tuple[Frame, Frame]
+    result: tuple[Frame, Frame]
+
+
+def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256) -> None:
+    """Write a PNG with one line a clip: onset, apex and difference times 5, of the driving clip and of the result.
+
+    Args:
+        size: height of a picture, pixels.
+    Raises:
+        UserError: the disk is full.
+    """
+    lines = [_text(f"{'driving: onset | apex | difference x5':<48}result: onset | apex | difference x5")]
+    for row in rows:
+        pictures = [picture for onset, apex in (row.driving, row.result) for picture in _thirds(onset, apex, size)]
+        lines += [_text(row.label), np.concatenate(pictures, axis=1)]
+    width = max(line.shape[1] for line in lines)
+    padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+    _replaced(path, lambda temporary: iio.imwrite(temporary, np.concatenate(padded), extension=".png"))
+
+
+def _thirds(onset: Frame, apex: Frame, size: int) -> list[Frame]:
+    onset, apex = (_scaled(frame, size) for frame in (onset, apex))
+    return [onset, apex, _difference(onset, apex)]
+
+
+def _scaled(frame: Frame, height: int) -> Frame:
+    width = round(frame.shape[1] * height / frame.shape[0])
+    return np.asarray(Image.fromarray(np.asarray(frame)).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _difference(first: Frame, frame: Frame) -> Frame:
+    change = DIFFERENCE_GAIN * (frame.astype(np.float32) - first)
+    return np.clip(127.5 + change, 0, 255).astype(np.uint8)
+
+
+def _text(text: str) -> Frame:
+    font = ImageFont.load_default(18)
+    page = Image.new("RGB", (int(font.getlength(text)) + 8, 26), "white")
+    ImageDraw.Draw(page).text((4, 2), text, "black", font)
+    return np.asarray(page)
 
 
 def _mp4(path: Path, frames: Sequence[Frame], fps: float, crf: int) -> None:

@@ -152,6 +152,9 @@ class WarpModelParams(ModelParams):
     """One thin-plate spline through the 68 landmarks; no parameters, nothing to train."""
     smoothing: NonNegativeFloat = 0.0
     """How far the spline may miss the landmarks for the sake of smoothness, in units of its kernel; 0 hits them."""
+    forehead: PositiveFloat | None = 0.4
+    """Distance above the brows, in eye distances, of control points that move with the head alone, as do some around
+    it; null: none, and the motion of brows and jaw goes on, growing, into hair and background."""
 
 
 # --- fomm -----------------------------------------------------------------------------------------------------------

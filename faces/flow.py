@@ -15,6 +15,9 @@ import numpy as np
 from faces.alignment import LANDMARKS, LEFT_EYE, RIGHT_EYE, Similarity, fit_similarity_robust
 
 FIRST_INNER = 27  # nose, eyes and mouth begin here; no usable crop cuts them off
+LIDS = slice(36, 48)
+LID_SLACK = 3.0
+REVISION = 1  # raised with every change of the results, so that cached tracks of an older one are not used
 MARGIN = 0.25  # share of the larger side by which jaw and brows may lie outside a tight crop
 MOVED = 4.0  # working pixels of head motion from which a frame is registered before its flow is computed
 ENOUGH = 17  # landmarks that must be followed for a frame to count as the same face
@@ -34,7 +37,8 @@ class TrackingSettings:
     stiffness: float = 16.0
     """How firmly the Lucas-Kanade refinement is held to the flow, squared grey levels per squared working pixel."""
     tolerance: float = 1.5
-    """Forward-backward difference, working pixels plus a tenth of the motion, above which a landmark counts as lost."""
+    """Forward-backward difference, working pixels plus a tenth of the motion, above which a landmark counts as lost;
+    three times as much around the eyes, where a closing lid covers what was seen before."""
     max_smoothing: float = 1.0
     """Strongest temporal smoothing, as the standard deviation of a similar Gaussian, frames; 0 switches it off."""
 
@@ -145,6 +149,7 @@ class LandmarkFlow:
         motion = self.weights @ forward
         returned = self.weights @ _sample(back.result(), (self.centres + motion)[:, None] + self.window)
         limit = self.settings.tolerance + 0.1 * np.linalg.norm(motion, axis=1)
+        limit[LIDS] *= LID_SLACK
         confidence = np.clip(1 - np.linalg.norm(motion + returned, axis=1) / limit, 0, 1)
         return self.points + motion + self._refine(image, forward), confidence
 

@@ -20,6 +20,7 @@ from faces.alignment import LANDMARKS
 from faces.flow import STILL, LandmarkFlow, TrackingSettings
 
 DEFAULTS = TrackingSettings()
+ENOUGH_FRAMES = 16  # for cross-validation to tell noise from an expression
 
 
 class Track(NamedTuple):
@@ -100,7 +101,7 @@ def smooth_over_time(motion: np.ndarray, max_smoothing: float) -> np.ndarray:
     """Whittaker smoothing of every track, with the strength that generalised cross-validation finds for it.
 
     Still, noisy tracks are smoothed; an expression that lasts only a few frames keeps its height, because smoothing it
-    would cost more than the noise is worth.
+    would cost more than the noise is worth. Clips of fewer than 16 frames stay as they are.
 
     Args:
         motion: (T, N, 2), pixels.
@@ -109,7 +110,7 @@ def smooth_over_time(motion: np.ndarray, max_smoothing: float) -> np.ndarray:
         (T, N, 2), pixels.
     Source: Garcia, Robust smoothing of gridded data in one and higher dimensions, CSDA 2010, Eqs. (8)-(13).
     """
-    if max_smoothing <= 0 or len(motion) < 5:
+    if max_smoothing <= 0 or len(motion) < ENOUGH_FRAMES:
         return motion
     frequency = 2 - 2 * np.cos(np.pi * np.arange(len(motion)) / len(motion))
     strengths = np.geomspace(0.1, 1, 12) * max_smoothing

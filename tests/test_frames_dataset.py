@@ -7,7 +7,7 @@ from torch.utils.data import DataLoader
 from clips import ClipError
 from config.sections import DatasetParams
 from frames_dataset import ClipLoader, EpochSampler, FramesDataset, animation_pairs, split_clips
-from tests.conftest import FRAMES, SIZE, write_clip
+from tests.conftest import FRAMES, SIZE, face_landmarks, write_clip
 
 
 def params(root, **changes) -> DatasetParams:
@@ -217,6 +217,21 @@ def test_lists_name_test_clips_and_files_beside_them(clips_root):
         ("022_3_3", "clip"),
         ("face", "006"),
     ]
+
+
+def test_clips_of_one_name_beside_a_list_keep_their_folders(clips_root):
+    for folder in ("a", "b"):
+        (clips_root / "lists" / folder).mkdir(parents=True)
+        iio.imwrite(clips_root / "lists" / folder / "face.png", np.zeros((SIZE, SIZE, 3), np.uint8))
+        (clips_root / "landmarks" / folder).mkdir()
+    np.save(clips_root / "landmarks" / "a" / "face.npy", face_landmarks())
+    np.save(clips_root / "landmarks" / "b" / "face.npy", face_landmarks() + 1)
+    (clips_root / "lists" / "pairs.csv").write_text("source,driving\na/face,b/face.png\n")
+    settings = params(clips_root, pairs_list=str(clips_root / "lists" / "pairs.csv"))
+    ((source, driving),) = animation_pairs(settings)
+    assert (source.name, driving.name, driving.label) == ("a/face", "b/face", "b_face")
+    loader = ClipLoader(settings, landmarks=True, action_units=False)
+    np.testing.assert_array_equal(loader.load(driving, "test").landmarks[0], face_landmarks() + 1)
 
 
 @pytest.mark.parametrize(

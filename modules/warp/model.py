@@ -1,6 +1,6 @@
 """The `warp` family: the source picture moved by one thin-plate spline through its 68 landmarks.
 
-Dimension letters: B batch, H x W image.
+Dimension letters: B batch, H x W image, A anchors.
 """
 
 from typing import Any, ClassVar
@@ -8,9 +8,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from modules.geometry import full_precision, hull_area, sample
+from modules.geometry import full_precision, hull_area, robust_similarity, sample
 from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import TPS
+
+ANCHORED_BROWS = [17, 19, 21, 22, 24, 26]
+ANCHORED_JAW = [0, 4, 8, 12, 16]
+AROUND = 1.7  # distance of the outer anchors from the face's centre, in that of jaw and forehead
+NASION, CHIN = 27, 8
+RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 
 
 class WarpModel(MotionModel):
@@ -18,14 +24,18 @@ class WarpModel(MotionModel):
 
     Args:
         smoothing: how far the spline may miss the landmarks, see `TPS`.
+        forehead: distance above the brows, in eye distances, of further control points that move with the head alone,
+            as do some around it; without them (None) the spline carries the motion of brows and jaw, growing, into hair
+            and background.
     """
 
     needs_landmarks = motion_from_landmarks = True
     keypoint_name: ClassVar[str] = "landmarks"
 
-    def __init__(self, *, smoothing: float):
+    def __init__(self, *, smoothing: float, forehead: float | None):
         super().__init__()
         self.smoothing = smoothing
+        self.forehead = forehead
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
         """The landmarks themselves."""
@@ -65,7 +75,30 @@ class WarpModel(MotionModel):
         with full_precision(encoded), torch.no_grad():
             moved = motion_driving["landmarks"]
             own = motion_source["landmarks"].expand_as(moved)
+            if self.forehead is not None:
+                anchors = head_anchors(own, self.forehead)
+                head = robust_similarity(own, moved)
+                moved = torch.cat([moved, anchors @ head[:, :, :2].mT + head[:, None, :, 2]], dim=1)
+                own = torch.cat([own, anchors], dim=1)
             deformation = TPS(moved, own, smoothing=self.smoothing, slope_penalty=0.0).grid(encoded.shape[-2:])
             source = encoded.expand(len(moved), -1, -1, -1)
             drawn = sample(source, deformation, mode="bicubic", padding="border")
         return {"prediction": drawn.clamp(0, 1), "deformation": deformation}
+
+
+def head_anchors(landmarks: Tensor, forehead: float) -> Tensor:
+    """Points on the forehead, and around the head, of which no expression reaches any.
+
+    Args:
+        landmarks: (B, 68, 2).
+        forehead: distance of the first from the brows in the direction from chin to nasion, eye distances.
+    Returns:
+        (B, A, 2).
+    """
+    eyes = (landmarks[:, RIGHT_EYE].mean(1) - landmarks[:, LEFT_EYE].mean(1)).norm(dim=-1)
+    up = landmarks[:, NASION] - landmarks[:, CHIN]
+    step = forehead * eyes[:, None] * up / up.norm(dim=-1, keepdim=True)
+    above = landmarks[:, ANCHORED_BROWS] + step[:, None]
+    centre = landmarks.mean(1, keepdim=True)
+    around = torch.cat([landmarks[:, ANCHORED_JAW], above], dim=1)
+    return torch.cat([above, centre + AROUND * (around - centre)], dim=1)

@@ -1,0 +1,53 @@
+"""The family without parameters: a spline through the landmarks."""
+
+import pytest
+import torch
+
+from modules.geometry import make_coordinate_grid
+from modules.warp.model import WarpModel, head_anchors
+from tests.conftest import face_landmarks
+
+SIZE = 128
+FACE = torch.tensor(face_landmarks(SIZE) * 2 / (SIZE - 1) - 1).float()[None]
+IMAGE = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+
+
+def generate(moved: torch.Tensor, forehead: float | None = 0.4) -> dict[str, torch.Tensor]:
+    model = WarpModel(smoothing=0.0, forehead=forehead)
+    return model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": moved})
+
+
+def displacement(moved: torch.Tensor, forehead: float | None = 0.4) -> torch.Tensor:
+    """Pixels, (SIZE, SIZE)."""
+    grid = generate(moved, forehead)["deformation"][0]
+    return (grid - make_coordinate_grid((SIZE, SIZE), grid)).norm(dim=-1) * (SIZE - 1) / 2
+
+
+def test_equal_landmarks_give_the_source():
+    assert (generate(FACE)["prediction"] - IMAGE).abs().max() < 1 / 255
+
+
+def test_every_landmark_comes_from_its_own_place():
+    moved = FACE * torch.tensor([1.03, 0.97]) + 0.02 * FACE.flip(-1).square()
+    grid = generate(moved)["deformation"]
+    found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), moved[:, None], align_corners=True)
+    assert (found[0, :, 0].T - FACE[0]).norm(dim=-1).max() * (SIZE - 1) / 2 < 0.05
+
+
+def test_raised_brows_leave_the_top_of_the_head_where_it_is():
+    raised = FACE.clone()
+    raised[:, 17:27, 1] -= 4 / SIZE
+    with_anchors, without = displacement(raised), displacement(raised, None)
+    assert with_anchors[0].max() < 0.2 * without[0].max()
+    brow = ((FACE[0, 19] + 1) / 2 * (SIZE - 1)).round().long()
+    assert with_anchors[brow[1], brow[0]] == pytest.approx(2.0, abs=0.3)
+
+
+def test_anchors_move_with_the_head():
+    turn = torch.tensor([[0.99, -0.05], [0.05, 0.99]])
+    moved = FACE @ turn.T + 0.03
+    anchors = head_anchors(FACE, 0.4)[:, :6]  # the others lie outside this frame
+    expected = anchors @ turn.T + 0.03
+    grid = generate(moved)["deformation"]
+    found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), expected[:, None], align_corners=True)
+    assert (found[0, :, 0].T - anchors[0]).abs().max() < 1e-3
