@@ -17,7 +17,7 @@ from faces.alignment import LANDMARKS, LEFT_EYE, RIGHT_EYE, Similarity, fit_simi
 FIRST_INNER = 27  # nose, eyes and mouth begin here; no usable crop cuts them off
 LIDS = slice(36, 48)
 LID_SLACK = 3.0
-REVISION = 1  # raised with every change of the results, so that cached tracks of an older one are not used
+REVISION = 3  # raised with every change of the results, so that cached tracks of an older one are not used
 MARGIN = 0.25  # share of the larger side by which jaw and brows may lie outside a tight crop
 MOVED = 4.0  # working pixels of head motion from which a frame is registered before its flow is computed
 ENOUGH = 17  # landmarks that must be followed for a frame to count as the same face
@@ -32,7 +32,7 @@ class TrackingSettings:
     """Distance between the eye centres to which the face is scaled, working pixels; a face near it stays as it is."""
     blur: float = 1.5
     """Standard deviation of the Gaussian blur before the flow, working pixels."""
-    patch: float = 0.09
+    patch: float = 0.07
     """Standard deviation of the Gaussian window over which the motion at a landmark is averaged, eye distances."""
     stiffness: float = 16.0
     """How firmly the Lucas-Kanade refinement is held to the flow, squared grey levels per squared working pixel."""
