@@ -17,6 +17,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import adjust_hue
 
 from config.sections import AugmentationParams, JitterParam
+from modules.geometry import robust_similarity
 
 # The iBUG landmark that each landmark becomes in a mirror.
 MIRRORED_LANDMARKS = (
@@ -75,24 +76,28 @@ def _draw_affine(params: AugmentationParams, size: tuple[int, int], rng: Generat
     return np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
 
 
-def augment(batch: dict[str, Any]) -> dict[str, Tensor]:
+def augment(batch: dict[str, Any], *, stabilise: bool = False) -> dict[str, Tensor]:
     """Turn a batch of pairs into network input and apply the changes drawn for them.
 
     Args:
         batch: collated pairs of `FramesDataset`, on any device.
+        stabilise: undo the head's own movement between the two frames, by the landmarks.
     Returns:
         The batch without `augmentation`; frames float32 (B, 3, H, W) in [0, 1].
     """
     drawn = batch["augmentation"]
     out = {key: value for key, value in batch.items() if key != "augmentation"}
     frames = torch.stack([out["source"], out["driving"]], dim=1).float() / 255  # -> (B, 2, 3, H, W)
-    frames = _move(_jitter(frames, drawn["jitter"]), drawn["affine"])
+    maps = [drawn["affine"]] * 2
+    if stabilise:
+        maps = [_compose(pose, drawn["affine"]) for pose in _half_way(*(out[key] for key in _LANDMARKS))]
+    frames = _move(_jitter(frames, drawn["jitter"]), torch.stack(maps, dim=1))
     mirror = drawn["mirror"].bool()
     frames = torch.where(mirror[:, None, None, None, None], frames.flip(-1), frames)
     reverse = drawn["reverse"].bool()
     out["source"], out["driving"] = _swap(frames[:, 0], frames[:, 1], reverse)
     if "source_landmarks" in out:
-        moved = [_mirror_points(_move_points(out[key], drawn["affine"]), mirror) for key in _LANDMARKS]
+        moved = [_mirror_points(_move_points(out[k], m), mirror) for k, m in zip(_LANDMARKS, maps, strict=True)]
         out["source_landmarks"], out["driving_landmarks"] = _swap(*moved, reverse)
     if "au_diff" in out:
         sides = torch.where(mirror[:, None, None], out["au_diff"].flip(-1), out["au_diff"])
@@ -118,13 +123,32 @@ def _move_points(points: Tensor, affine: Tensor) -> Tensor:
     return torch.linalg.solve(affine[:, None, :, :2], (points - affine[:, None, :, 2])[..., None])[..., 0]
 
 
-def _move(frames: Tensor, affine: Tensor) -> Tensor:
-    if torch.equal(affine, torch.eye(2, 3, device=affine.device).expand_as(affine)):
+def _half_way(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+    """Maps from one head pose to that in the source and that in the driving frame: (B, 68, 2) -> (B, 2, 3) each.
+
+    The pose lies half-way, so that resampling blurs both frames alike; a difference in blur would be learned.
+    """
+    turn = robust_similarity(source, driving)
+    to_middle = (turn + torch.eye(2, 3, device=turn.device)) / 2
+    inverse = torch.linalg.inv(to_middle[:, :, :2])
+    from_middle = torch.cat([inverse, -inverse @ to_middle[:, :, 2:]], dim=2)
+    return from_middle, _compose(turn, from_middle)
+
+
+def _compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """The affine map that applies `inner` first: (B, 2, 3) each."""
+    shift = outer[:, :, :2] @ inner[:, :, 2:] + outer[:, :, 2:]
+    return torch.cat([outer[:, :, :2] @ inner[:, :, :2], shift], dim=2)
+
+
+def _move(frames: Tensor, maps: Tensor) -> Tensor:
+    """Sample each frame through its own map from output to input coordinates: (B, 2, 3, H, W), (B, 2, 2, 3)."""
+    if torch.equal(maps, torch.eye(2, 3, device=maps.device).expand_as(maps)):
         return frames  # flips alone must not resample
-    pairs = frames.flatten(1, 2)  # -> (B, 6, H, W)
-    grid = F.affine_grid(affine, list(pairs.shape), align_corners=True)
-    moved = F.grid_sample(pairs, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
-    return moved.unflatten(1, frames.shape[1:3]).clamp(0, 1)
+    flat = frames.flatten(0, 1)  # -> (2B, 3, H, W)
+    grid = F.affine_grid(maps.flatten(0, 1), list(flat.shape), align_corners=True)
+    moved = F.grid_sample(flat, grid, mode="bicubic", padding_mode="reflection", align_corners=True)
+    return moved.unflatten(0, frames.shape[:2]).clamp(0, 1)
 
 
 def _jitter(frames: Tensor, factors: Tensor) -> Tensor:

@@ -246,13 +246,15 @@ class FramesDataset(Dataset[dict[str, Any]]):
         seed: of sampling and augmentation.
         num_repeats: passes over the clips in an epoch.
     Raises:
-        ClipError: a clip of one frame.
+        ClipError: a clip of one frame, or head motion to be removed from clips without landmarks.
     """
 
     def __init__(self, clips: list[PreparedClip], params: DatasetParams, *, seed: int, num_repeats: int):
         for clip in clips:
             if len(clip) < 2:
                 raise ClipError(f"{clip.clip.path}: expected at least 2 frames to train on, got {len(clip)}")
+            if params.remove_head_motion and clip.landmarks is None:
+                raise ClipError("dataset_params.remove_head_motion: expected a model with `keypoints: landmarks`")
         self.params = params
         self.seed = seed
         groups: dict[str, list[PreparedClip]] = {}
@@ -275,7 +277,10 @@ class FramesDataset(Dataset[dict[str, Any]]):
         rng = np.random.default_rng((self.seed, epoch, index))
         group = self.groups[index % len(self.groups)]
         clip = group[rng.integers(len(group))]
-        i, j = sorted(rng.choice(len(clip), 2, replace=False))
+        if self.params.source_frame == "first":
+            i, j = 0, 1 + rng.integers(len(clip) - 1)
+        else:
+            i, j = sorted(rng.choice(len(clip), 2, replace=False))
         frames = clip.cached.frames()
         pair: dict[str, Any] = {
             "source": _to_tensor(frames[i]),

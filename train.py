@@ -223,7 +223,7 @@ class Trainer:
         began = time.perf_counter()
         for raw in self.loader:
             seed_step(self.config.seed, epoch, done, self.fabric.global_rank)
-            batch = augment(raw)
+            batch = augment(raw, stabilise=self.config.dataset_params.remove_head_motion)
             terms, generated = self._step(batch, epoch, done)
             done += 1
             if logger and bar is not None:

@@ -82,10 +82,11 @@ class TpsDenseMotionParams(HourglassParams):
     kp_variance: PositiveFloat = 0.01
     """Variance of the keypoint heat maps, in squared half frame widths."""
     locality: PositiveFloat | None = None
-    """Distance over which a spline prevails around its keypoints, in root-mean-square radii of the keypoints; the
-    network corrects these shares. null: the network finds the shares alone, as published."""
+    """Initial reach of a zone around each keypoint in which its spline prevails, in root-mean-square radii of the
+    keypoints; position and shape of the zones are learned, and the network corrects the shares that they give. null:
+    the network finds the shares alone, as published."""
     background_logit: float = -4.0
-    """Share of the background beside `locality`, as a logit: 0 is that of a spline at one of its keypoints."""
+    """Initial share of the background beside the zones, as a logit: 0 is that of a spline at one of its keypoints."""
     initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Value with which occlusion maps start (1 keeps the warped source). null: about one half, as published."""
 
@@ -126,11 +127,15 @@ class TpsLossWeights(PictureWeights):
     """Weight of the difference of the warped source's and the driving frame's features."""
     bg: NonNegativeFloat = 10.0
     """Weight of the background's forward-backward consistency."""
+    motion: NonNegativeFloat = 0.0
+    """Weight of the mean length of the motion in pixels: keeps textureless skin at rest instead of at random."""
 
 
 class TpsTrainParams(TrainParams):
     lr_generator: NonNegativeFloat = 2e-4
     """Learning rate of every network."""
+    lr_zones: NonNegativeFloat = 0.01
+    """Learning rate of the keypoints' zones (`dense_motion_params.locality`), a few hundred numbers."""
     bg_start: NonNegativeInt = 10
     """First epoch with background movement."""
     dropout_epoch: NonNegativeInt = 35

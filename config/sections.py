@@ -115,6 +115,10 @@ class DatasetParams(Section):
     """What a clip does that cannot be used (broken frame, no landmarks): stop the run, or be left out and counted."""
     cache_dir: FilePath | None = Path(".cache/frames")
     """Folder of decoded frames, so that each is decoded once; null decodes in memory for every run."""
+    source_frame: Literal["any", "first"] = "any"
+    """Source of a training pair: any frame, or the clip's first, from which a micro-expression moves farthest."""
+    remove_head_motion: bool = False
+    """Undo the head's own movement (a similarity of the landmarks) between the two frames of a training pair."""
     augmentation_params: AugmentationParams = AugmentationParams()
     """Random changes of training pairs, made on the training device."""
 

@@ -121,3 +121,29 @@ def test_draws_depend_on_their_generator_alone():
     first, second, other = (draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not np.array_equal(first["affine"], other["affine"])
+
+
+def test_head_motion_is_undone_and_the_face_own_motion_stays():
+    landmarks = torch.from_numpy(face_landmarks(SIZE) / (SIZE - 1) * 2 - 1).float()[None]
+    turn = torch.tensor([[[0.98, -0.05, 0.04], [0.05, 0.98, -0.02]]])
+    own = torch.zeros_like(landmarks)
+    own[:, 48, 1] = 0.05
+    driving_landmarks = (landmarks + own) @ turn[:, :, :2].mT + turn[:, None, :, 2]
+    picture = torch.from_numpy(smooth_picture(np.random.default_rng(0), SIZE).transpose(2, 0, 1))[None]
+    inverse = torch.linalg.inv(turn[:, :, :2])
+    back = torch.cat([inverse, -inverse @ turn[:, :, 2:]], dim=2)
+    grid = torch.nn.functional.affine_grid(back, [1, 3, SIZE, SIZE], align_corners=True)
+    turned = torch.nn.functional.grid_sample(picture.float(), grid, mode="bicubic", align_corners=True)
+    drawn = draw_augmentation(AugmentationParams(), (SIZE, SIZE), np.random.default_rng(0))
+    pairs = {
+        "source": picture,
+        "driving": turned.clamp(0, 255).round().byte(),
+        "source_landmarks": landmarks,
+        "driving_landmarks": driving_landmarks,
+        "augmentation": {name: torch.from_numpy(value[None]) for name, value in drawn.items()},
+    }
+    before, after = augment(pairs), augment(pairs, stabilise=True)
+    middle = (slice(None), slice(None), slice(16, 48), slice(16, 48))
+    assert (before["source"] - before["driving"])[middle].abs().mean() > 0.03
+    assert (after["source"] - after["driving"])[middle].abs().mean() < 0.005
+    torch.testing.assert_close(after["driving_landmarks"] - after["source_landmarks"], own, atol=0.004, rtol=0)

@@ -20,6 +20,8 @@ from modules.geometry import (
 from modules.thin_plate_spline import TPS, Regularization
 from modules.tps.keypoint_detector import POINTS_PER_TPS
 
+_SHARPNESS = 4.0
+
 
 def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tensor:
     """Softmax over transformations of which some are left out, never the background.
@@ -39,6 +41,43 @@ def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tens
     return weight / (weight.sum(1, keepdim=True) + 1e-6)
 
 
+class KeypointZones(nn.Module):
+    """Where each spline prevails: soft ellipses, one around every keypoint of a face.
+
+    The published network has to find that out from pictures, pixel by pixel; with a few hundred clips it does not. Six
+    numbers a keypoint are few enough to be learned from few faces and to hold for others.
+
+    Args:
+        num_points: N, five a spline.
+        reach: initial radius of the ellipses, in root-mean-square radii of the keypoints.
+        background_logit: initial share of the background as a logit: 0 is that of a spline at one of its keypoints,
+            and the background prevails where every spline has less.
+    """
+
+    def __init__(self, num_points: int, reach: float, background_logit: float):
+        super().__init__()
+        self.reach = reach
+        self.shift = nn.Parameter(torch.zeros(num_points, 2))
+        self.log_reach = nn.Parameter(torch.zeros(num_points))
+        self.log_aspect = nn.Parameter(torch.zeros(num_points))
+        self.shear = nn.Parameter(torch.zeros(num_points))
+        self.height = nn.Parameter(torch.zeros(num_points))
+        self.background = nn.Parameter(torch.tensor(float(background_logit)))
+
+    def forward(self, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
+        """Logits of the shares at every pixel: (B, N, 2) -> (B, 1 + N / 5, h, w), index 0 the background."""
+        radius = (keypoints - keypoints.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()[:, None, None, None]
+        centres = keypoints + self.shift * radius[..., 0]
+        x, y = ((make_coordinate_grid(size, keypoints) - centres[:, :, None, None]) / radius[..., None]).unbind(-1)
+        aspect, shear = self.log_aspect.exp()[:, None, None], self.shear[:, None, None]
+        squared = (x * aspect + y * shear).square() + (y / aspect).square()
+        falloff = squared * (0.5 / self.reach**2) * (-2 * self.log_reach).exp()[:, None, None]
+        logits = (self.height[:, None, None] - falloff).unflatten(1, (-1, POINTS_PER_TPS))
+        # A soft maximum, so that a gradient reaches the zones that are not the nearest, too.
+        splines = torch.logsumexp(_SHARPNESS * logits, dim=2) / _SHARPNESS
+        return torch.cat([self.background.expand_as(splines[:, :1]), splines], dim=1)
+
+
 class DenseMotionNetwork(nn.Module):
     """Deformation of the source and occlusion maps from source and driving keypoints, float32 in every precision mode.
 
@@ -51,11 +90,9 @@ class DenseMotionNetwork(nn.Module):
             network. None: a single map at the network's own size (`multi_mask: false`).
         kp_variance: of the heat maps, squared half frame widths.
         regularization: of the splines, see `TPS`.
-        locality: distance over which a spline prevails around its keypoints, in root-mean-square radii of the
-            keypoints; the network then corrects these shares instead of finding them. None: the network alone
-            decides, as published.
-        background_logit: share of the background beside `locality`, as a logit: 0 is that of a spline at one of its
-            keypoints, and the background prevails where every spline has less.
+        locality: initial reach of the keypoints' zones, see `KeypointZones`; the network then corrects the shares that
+            they give instead of finding them. None: the network alone decides, as published.
+        background_logit: initial share of the background beside the zones, see `KeypointZones`.
         initial_occlusion: value with which occlusion maps start, 0 to 1. None: about one half, as published.
     Source: TPSMM (Zhao and Zhang, 2022), dense motion network and multi-resolution occlusion masks.
     """
@@ -77,8 +114,6 @@ class DenseMotionNetwork(nn.Module):
         initial_occlusion: float | None = None,
     ):
         super().__init__()
-        self.locality = locality
-        self.background_logit = background_logit
         self.num_tps = num_tps
         self.kp_variance = kp_variance
         self.regularization = regularization
@@ -103,7 +138,9 @@ class DenseMotionNetwork(nn.Module):
                 widths.append(features // 2 ** (i + 1))
             self.up = nn.ModuleList(ups)
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
+        self.zones = None
         if locality is not None:
+            self.zones = KeypointZones(POINTS_PER_TPS * num_tps, locality, background_logit)
             nn.init.zeros_(self.maps.weight)
             nn.init.zeros_(self.maps.bias)
         if initial_occlusion is not None:
@@ -142,8 +179,8 @@ class DenseMotionNetwork(nn.Module):
         deformed = self._deform(small, transformations)  # -> (B, K + 1, C, h, w)
         decoded = self.hourglass(torch.cat([heatmap, deformed.flatten(1, 2)], dim=1))
         logits = self.maps(decoded[-1])
-        if self.locality is not None:
-            logits = logits + self._locality(kp_driving, size)
+        if self.zones is not None:
+            logits = logits + self.zones(kp_driving, size)
         maps = F.softmax(logits, dim=1) if dropout is None else dropout_softmax(logits, *dropout)
         return {
             "deformed_source": deformed,
@@ -167,18 +204,6 @@ class DenseMotionNetwork(nn.Module):
         if bg_param is not None:
             background = apply_homography(bg_param, identity)
         return torch.cat([background[:, None], splines.grid(size)], dim=1)
-
-    def _locality(self, kp_driving: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits of the shares before the network corrects them: (B, 5K, 2) -> (B, K + 1, h, w).
-
-        A spline goes through its five keypoints and is worth less the farther from them a pixel lies. The published
-        network has to find that out; with a few hundred clips it does not.
-        """
-        radius = (kp_driving - kp_driving.mean(1, keepdim=True)).square().sum(-1).mean(1)  # squared, -> (B,)
-        offset = make_coordinate_grid(size, kp_driving) - kp_driving[:, :, None, None, :]
-        squared = offset.square().sum(-1) / (self.locality**2 * radius[:, None, None, None])  # -> (B, 5K, h, w)
-        nearest = squared.unflatten(1, (self.num_tps, POINTS_PER_TPS)).amin(2)
-        return F.pad(-0.5 * nearest, (0, 0, 0, 0, 1, 0), value=self.background_logit)
 
     def _deform(self, source: Tensor, transformations: Tensor) -> Tensor:
         batch, slots = transformations.shape[:2]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from modules.avd_network import AVDNetwork
-from modules.geometry import full_precision, hull_area, sample
+from modules.geometry import full_precision, hull_area, make_coordinate_grid, sample
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.thin_plate_spline import RandomWarp
@@ -180,12 +180,13 @@ class TPSModel(MotionModel):
 
     def _optimiser(self, *names: str, unclipped: int = 0, start_epoch: int = 0) -> Optimiser:
         networks = self.networks()
-        adam = torch.optim.Adam(
-            [parameter for name in names for parameter in networks[name].parameters()],
-            lr=self.settings["lr_generator"],
-            betas=(0.5, 0.999),
-            weight_decay=1e-4,
-        )
+        zones = self.dense_motion_network.zones
+        own = set(zones.parameters()) if zones is not None else set()
+        weights = [w for name in names for w in networks[name].parameters() if w not in own]
+        groups = [{"params": weights, "lr": self.settings["lr_generator"], "weight_decay": 1e-4}]
+        if own and "dense_motion_network" in names:
+            groups.append({"params": list(zones.parameters()), "lr": self.settings["lr_zones"]})
+        adam = torch.optim.Adam(groups, betas=(0.5, 0.999))
         return Optimiser(adam, names, {name: _CLIP_NORM for name in names[unclipped:]}, start_epoch)
 
     def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -209,6 +210,8 @@ class TPSModel(MotionModel):
             losses["equivariance_value"] = weights["equivariance_value"] * self._equivariance(driving, motion_driving)
         if weights["warp_loss"]:
             losses["warp_loss"] = weights["warp_loss"] * self._warp_loss(driving, encoded, generated)
+        if weights["motion"]:
+            losses["motion"] = weights["motion"] * self._motion_length(generated["deformation"], source)
         if weights["bg"] and with_background:
             there, back = generated["bg_param"], self._background(driving, source)
             identity = torch.eye(3, device=there.device)
@@ -229,6 +232,14 @@ class TPSModel(MotionModel):
             warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"])
             warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
             return (motion_driving["fg_kp"] - warp(self.motion(warped)["fg_kp"])).abs().mean()
+
+    @staticmethod
+    def _motion_length(deformation: Tensor, image: Tensor) -> Tensor:
+        """Mean length of the motion in pixels of the image: noise must not be explained by motion."""
+        height, width = image.shape[-2:]
+        change = deformation - make_coordinate_grid(deformation.shape[1:3], deformation)
+        pixels = change * change.new_tensor([(width - 1) / 2, (height - 1) / 2])
+        return (pixels.square().sum(-1) + 1e-8).sqrt().mean()
 
     def _warp_loss(self, driving: Tensor, encoded: dict[str, Any], generated: dict[str, Any]) -> Tensor:
         """Difference of the source's warped features and the driving frame's; trains the deformation alone."""

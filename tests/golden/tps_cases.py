@@ -8,6 +8,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
+from config.families import TpsTrainParams
 from modules.avd_network import AVDNetwork
 from modules.blocks import AntiAliasInterpolation2d
 from modules.geometry import hull_area, kp2gaussian, make_coordinate_grid, sample
@@ -292,7 +293,8 @@ def losses(fixture: Fixture) -> Outputs:
     features = VGG19()
     fill(features, {})
     settings = fixture.meta["train_params"]
-    settings = {**settings, "loss_weights": {"pixel": 0.0, "gradient": 0.0, **settings["loss_weights"]}}
+    usual = TpsTrainParams().model_dump()
+    settings = {**usual, **settings, "loss_weights": {**usual["loss_weights"], **settings["loss_weights"]}}
     outputs: dict[str, Any] = {}
     for tag in sorted({name.split(".")[0] for name in fixture.outputs if name.split("_")[0] in ("eval", "train")}):
         mode, _, epoch = tag.partition("_e")
