@@ -19,7 +19,7 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	$(BIN)/python -m data.demo
+	$(BIN)/python demo.py
 
 test: setup
 	$(BIN)/python -m pytest

@@ -7,7 +7,6 @@ unit appearance of each action unit and side, instead of reading them from disk.
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from data.demo_clips import CODES, Clip, plan_clip
 from data.demo_face import DemoFace
 from data.demo_geometry import Key
 from data.demo_subjects import FOLDER, PHOTOGRAPHS, Portrait, draw_traits
-from faces import tracking
+from faces import alignment, flow, tracking
 
 SPLITS = ("train", "test")
 GREY_EVERY = 4
@@ -131,7 +130,8 @@ def pairs(settings: Settings) -> Iterator[tuple[str, str]]:
 def code_version() -> str:
     """Digest of all code and tables the content of a demo depends on."""
     files = [*FOLDER.glob("demo_*.py"), FOLDER / "make_demo.py", FOLDER / "demo_anatomy.json"]
-    files += [*FOLDER.glob("*_landmarks68.csv"), Path(inspect.getsourcefile(tracking))]
+    files += [*FOLDER.glob("*_landmarks68.csv")]
+    files += [Path(module.__file__) for module in (alignment, flow, tracking)]
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda p: p.name):
         digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
