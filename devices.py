@@ -1,5 +1,6 @@
 """Which devices train, and how the next random numbers are chosen."""
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,6 +21,8 @@ def make_fabric(device_ids: Sequence[int] | None, precision: str = "32", num_nod
     Raises:
         UserError: a device that is not there.
     """
+    for chatty in ("lightning.fabric", "lightning.pytorch"):  # they set their own level when they are imported
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     count = torch.cuda.device_count()
     if device_ids and (missing := [i for i in device_ids if not 0 <= i < count]):
         raise UserError(

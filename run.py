@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point: user mistakes end in one message and status 2."""
     parsed = parse_arguments(arguments)
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if parsed.verbose else logging.INFO)
-    for noisy in ("matplotlib", "PIL", "numba", "fsspec", "lightning", "libav"):
+    for noisy in ("matplotlib", "PIL", "numba", "fsspec", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
         return run(parsed)
