@@ -12,7 +12,7 @@ import imageio.v3 as iio
 import numpy as np
 from tqdm import tqdm
 
-from checkpoints import load_networks, read_checkpoint
+from checkpoints import initial_model, load_networks, read_checkpoint
 from clips import Clip, ClipError, open_clip
 from config.options import RunOptions
 from config.schema import Config
@@ -21,7 +21,6 @@ from errors import UserError
 from frames_dataset import ClipLoader, PreparedClip, animation_pairs, find_detector
 from inference import Engine
 from logger import log_to_file
-from modules.model import build_model
 from results import ResultTable
 from video import SheetRow, side_by_side, write_array, write_contact_sheet, write_frames, write_video
 
@@ -52,7 +51,7 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
         UserError: no checkpoint for a family that needs one, or one that does not fit.
     """
     fabric = make_fabric(options.device_ids, config.train_params.precision)
-    model = build_model(config.family, config.model_options)
+    model = initial_model(config)
     key = config.family
     if model.networks():
         if options.checkpoint is None:

@@ -21,7 +21,7 @@ import torch
 from config.schema import FORMAT, Config
 from errors import UserError
 from modules.losses import VGG19
-from modules.model import MotionModel, Optimiser
+from modules.model import MotionModel, Optimiser, build_model
 
 FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
@@ -40,6 +40,19 @@ _SAFE = [
 
 class CheckpointError(UserError):
     """A checkpoint cannot be used; the message names the file and the remedy."""
+
+
+def initial_model(config: Config) -> MotionModel:
+    """A model with the random weights of the config's seed.
+
+    Raises:
+        UserError: a family that is not built yet, or sizes of networks that do not fit together.
+    """
+    torch.manual_seed(config.seed)
+    try:
+        return build_model(config.family, config.model_options)
+    except ValueError as error:
+        raise UserError(f"model_params: {error}") from error
 
 
 def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:

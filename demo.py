@@ -44,9 +44,7 @@ def main() -> int:
         run_folder = _train()
         checkpoint = max(run_folder.glob("*-checkpoint.pth.tar"))
         _program("--config", CONFIG, "--mode", "animate", "--checkpoint", checkpoint)
-        warp = _warp(
-            config.dataset_params.model_dump(include={"root_dir", "keypoint_dir", "pairs_list", "frame_shape"})
-        )
+        warp = _warp(config.dataset_params)
         animation = run_folder / "animation"
         results = {"trained model": _measure(data, animation), "warp of the same landmarks": _measure(data, warp)}
         results |= _references(data)

@@ -4,11 +4,11 @@ import logging
 
 import yaml
 
+from checkpoints import initial_model
 from config.options import RunOptions
 from config.schema import Config
 from frames_dataset import split_clips
 from modules.blocks import count_parameters
-from modules.model import build_model
 
 log = logging.getLogger("dry_run")
 
@@ -20,7 +20,7 @@ def dry_run(config: Config, options: RunOptions) -> int:
         UserError: the clips cannot be found.
     """
     log.info("%s", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
-    networks = build_model(config.family, config.model_options).networks()
+    networks = initial_model(config).networks()
     for name, network in networks.items():
         log.info("%s: %s parameters", name, f"{count_parameters(network):,}")
     if config.dataset_params.root_dir is not None:

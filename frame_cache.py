@@ -58,6 +58,11 @@ class CachedClip:
         """Landmarks in pixels of the clip's first frame -> in pixels of the resized frames, (..., N, 2) both."""
         return (landmarks + 0.5) * self._scale(1) - 0.5
 
+    @property
+    def pixel_size(self) -> NDArray[np.float64]:
+        """Width and height of a resized pixel in pixels of the clip's first frame, (2,)."""
+        return 1 / self._scale(1).reshape(2)
+
     def _scale(self, count: int) -> NDArray[np.float64]:
         """Horizontal and vertical magnification of the first `count` frames: (count, 1, 2)."""
         height, width = self.frames().shape[1:3]

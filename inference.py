@@ -6,8 +6,8 @@ memory does not grow with the clip.
 Legend: T frames, B batch, H x W image.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from torch import Tensor
 from clips import Frame
 from config.sections import AnimateParams
 from errors import UserError
-from faces.alignment import remove_head_motion, transfer
+from faces.alignment import fit_similarity_robust, remove_head_motion, transfer
+from faces.dense_transfer import DenseTransfer
 from frames_dataset import PreparedClip
 from modules.model import Condition, Motion, MotionModel
 
@@ -71,12 +72,17 @@ class Engine:
             encoded = self.model.encode(image)
             motion_source = self._motion(source, slice(0, 1), image)
             motion_initial = self._motion(driving, slice(reference, reference + 1))
+            follow = self._dense_transfer(source, driving, params, reference)
             for part in self._parts(len(driving)):
                 if moved is None:
                     motion = self._relative(motion_source, self._motion(driving, part), motion_initial, params)
                 else:
                     motion = self.model.motion(image.expand(len(moved[part]), -1, -1, -1), self._tensor(moved[part]))
                 condition = self._condition(driving, part, reference)
+                if follow is not None:
+                    condition = replace(
+                        condition, flow=self._tensor(np.stack([follow(t) for t in range(part.start, part.stop)]))
+                    )
                 yield from self._pictures(encoded, motion_source, motion, condition)
 
     def reconstruct(self, clip: PreparedClip) -> Iterator[Generated]:
@@ -110,6 +116,37 @@ class Engine:
         own = source.cached.to_own(source.landmarks[:1])[0]
         moved = transfer(own, driven, reference) if scaled else own + driven - driven[reference]
         return source.to_units(source.cached.from_own(moved))
+
+    def _dense_transfer(
+        self, source: PreparedClip, driving: PreparedClip, params: AnimateParams, reference: int
+    ) -> Callable[[int], NDArray[np.float32]] | None:
+        """The function that gives the flow of a driving frame on the source, in network units; None without flow."""
+        if params.motion != "flow":
+            return None
+        if not self.model.takes_flow or params.mode != "relative":
+            raise UserError("animate_params.motion: flow: expected `mode: relative` and a model that takes it")
+        assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
+        assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
+        frames, landmarks = driving.cached.frames(), driving.landmarks
+        height, width = source.cached.frames().shape[1:3]
+        aspect = driving.cached.pixel_size
+        dense = DenseTransfer(
+            frames[reference],
+            landmarks[reference],
+            source.landmarks[0],
+            (height, width),
+            driving_aspect=aspect,
+            source_aspect=source.cached.pixel_size,
+        )
+        half = (np.array([width, height]) - 1) / 2
+
+        def follow(index: int) -> NDArray[np.float32]:
+            head = None
+            if params.remove_head_motion:
+                head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
+            return (dense.follow(frames[index], head) / half).astype(np.float32)
+
+        return follow
 
     def _relative(self, source: Motion, driving: Motion, initial: Motion, params: AnimateParams) -> Motion:
         normalization = params.normalization_params

@@ -20,6 +20,7 @@ from augmentation import augment
 from checkpoints import (
     checkpoint_contents,
     finished_epoch,
+    initial_model,
     load_networks,
     load_optimisers,
     load_vgg19,
@@ -32,7 +33,7 @@ from devices import make_fabric, seed_step
 from errors import UserError
 from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, split_clips
 from logger import RunLogger, run_folder
-from modules.model import MotionModel, Optimiser, build_model
+from modules.model import MotionModel, Optimiser
 from visualizer import Visualizer
 
 log = logging.getLogger("train")
@@ -75,12 +76,6 @@ def train(config: Config, options: RunOptions) -> int:
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
     return run_job(fabric, config, options, model, Job(section, "losses", optimisers, "train"))
-
-
-def initial_model(config: Config) -> MotionModel:
-    """A model with the random weights of the config's seed."""
-    torch.manual_seed(config.seed)
-    return build_model(config.family, config.model_options)
 
 
 def run_job(fabric: Fabric, config: Config, options: RunOptions, model: MotionModel, job: Job) -> int:

@@ -1,10 +1,11 @@
 """Training of the AVD network, which carries movement from one person to another; every other network is frozen."""
 
+from checkpoints import initial_model
 from config.options import RunOptions
 from config.schema import Config
 from devices import make_fabric
 from errors import UserError
-from train import Job, initial_model, run_job
+from train import Job, run_job
 
 
 def train_avd(config: Config, options: RunOptions) -> int:

@@ -214,6 +214,9 @@ class AnimateParams(Section):
     """Details of relative movement."""
     remove_head_motion: bool = False
     """Take the driving head's own movement (a similarity per frame) out of its landmarks before they are applied."""
+    motion: Literal["landmarks", "flow"] = "landmarks"
+    """What moves the face where the networks let it move: the splines of its landmarks, or the driving clip's optical
+    flow, put in place by the landmarks, which knows cheeks, forehead and chin, too (`mode: relative` only)."""
     num_pairs: PositiveInt | None = None
     """At most so many pairs, from the start of the list; null animates all."""
     batch_size: PositiveInt = 8

@@ -32,9 +32,11 @@ class Condition:
     Attributes:
         au_diff: (B, 17, 2) action units of driving minus source, intensities 0 to 1, of the subject's left and right
             half of the face.
+        flow: (B, H, W, 2) displacement of every pixel of the source, xy, in half frame widths and heights.
     """
 
     au_diff: Tensor | None = None
+    flow: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class MotionModel(nn.Module, ABC):
         needs_landmarks: `motion` needs the 68 landmarks of a frame.
         motion_from_landmarks: `motion` depends on the landmarks alone, not on the image.
         needs_action_units: `generate` needs `Condition.au_diff`.
+        takes_flow: `generate` can make use of `Condition.flow`.
         keypoint_name: name of the keypoints (B, N, 2) in a motion, which pictures show.
         optional_networks: networks that a checkpoint may lack.
         checkpoint_suffixes, epoch_keys: published ending of checkpoint names, and name of the last finished epoch in
@@ -72,6 +75,7 @@ class MotionModel(nn.Module, ABC):
     needs_landmarks: bool = False
     motion_from_landmarks: bool = False
     needs_action_units: bool = False
+    takes_flow: bool = False
     keypoint_name: ClassVar[str]
     optional_networks: ClassVar[frozenset[str]] = frozenset()
     checkpoint_suffixes: ClassVar[Mapping[str, str]] = {

@@ -235,3 +235,20 @@ def test_action_units_change_the_picture(tmp_path):
     calm = generate(model, pictures(), landmarks(), landmarks(), Condition(au_diff=torch.zeros(2, 17, 2)))
     moved = generate(model, pictures(), landmarks(), landmarks(), Condition(au_diff=torch.ones(2, 17, 2)))
     assert (calm["prediction"] - moved["prediction"]).abs().max() > 0
+
+
+def test_flow_moves_the_picture_where_the_maps_let_it_move(tmp_path):
+    experiment = tiny_experiment(tmp_path)
+    experiment["model_params"]["dense_motion_params"] = LOCAL
+    model = build_model("tps", build_config(experiment, "test").config.model_options).eval()
+    flow = torch.zeros(1, 64, 64, 2)
+    flow[..., 0] = 0.1
+    encoded, motion = model.encode(pictures(1)), model.motion(pictures(1), landmarks(1))
+    with torch.no_grad():
+        out = model.generate(encoded, motion, motion, Condition(flow=flow))
+        still = model.generate(encoded, motion, motion, Condition(flow=0 * flow))
+    shift = out["deformation"][0] - make_coordinate_grid((64, 64), flow)
+    assert shift[0].abs().max() < 1e-3, "the background rests"
+    x, y = ((landmarks(1)[0, 30] + 1) / 2 * 63).round().long()
+    torch.testing.assert_close(shift[y, x], torch.tensor([-0.1, 0.0]), atol=0.01, rtol=0)
+    torch.testing.assert_close(still["deformation"][0], make_coordinate_grid((64, 64), flow), atol=1e-5, rtol=0)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 import run
-from checkpoints import read_checkpoint
+from checkpoints import initial_model, read_checkpoint
 from config.load import load_config
 from errors import UserError
-from train import Job, Trainer, initial_model, training_pairs
+from train import Job, Trainer, training_pairs
 
 ROOT = Path(__file__).parents[1]
 
@@ -272,3 +272,10 @@ def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, 
     assert len(one) > 40
     for name, gradient in one.items():
         torch.testing.assert_close(two[name], gradient, atol=2e-5, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_a_family_that_is_not_built_yet_says_so(tmp_path, caplog):
+    path = tmp_path / "fomm.yaml"
+    path.write_text("model_params: {common_params: {num_kp: 10, num_channels: 3}}\n", encoding="utf-8")
+    assert run.main(["--config", str(path)]) == 2
+    assert "expected a family among tps, warp, got 'fomm'" in caplog.text

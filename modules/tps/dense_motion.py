@@ -15,6 +15,8 @@ from modules.geometry import (
     full_precision,
     kp2gaussian,
     make_coordinate_grid,
+    resize_grid,
+    resize_map,
     sample,
 )
 from modules.thin_plate_spline import TPS, Regularization
@@ -155,6 +157,7 @@ class DenseMotionNetwork(nn.Module):
         kp_source: Tensor,
         bg_param: Tensor | None = None,
         dropout: tuple[float, Tensor] | None = None,
+        flow: Tensor | None = None,
     ) -> dict[str, Tensor | list[Tensor]]:
         """Mix the splines from driving to source keypoints into one deformation.
 
@@ -163,15 +166,17 @@ class DenseMotionNetwork(nn.Module):
             kp_driving, kp_source: (B, 5K, 2), xy in [-1, 1].
             bg_param: (B, 3, 3), driving to source coordinates; None keeps the background still.
             dropout: probability and uniform numbers (B, K + 1) of `dropout_softmax`; None uses every spline.
+            flow: (B, H, W, 2), see `Condition.flow`: replaces the splines' own motion where the maps let them move the
+                picture. None: the splines.
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
-            `deformation` (B, h, w, 2), absolute sampling coordinates; `occlusion_map`, list coarse to fine of
-            (B, 1, h_i, w_i), 1 keeps the warped source.
+            `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; `occlusion_map`, list
+            coarse to fine of (B, 1, h_i, w_i), 1 keeps the warped source.
         """
         with full_precision(source):
-            return self._forward(source.float(), kp_driving.float(), kp_source.float(), bg_param, dropout)
+            return self._forward(source.float(), kp_driving.float(), kp_source.float(), bg_param, dropout, flow)
 
-    def _forward(self, source, kp_driving, kp_source, bg_param, dropout):
+    def _forward(self, source, kp_driving, kp_source, bg_param, dropout, flow):
         small = self.down(source) if hasattr(self, "down") else source
         size = small.shape[-2:]
         heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
@@ -182,10 +187,14 @@ class DenseMotionNetwork(nn.Module):
         if self.zones is not None:
             logits = logits + self.zones(kp_driving, size)
         maps = F.softmax(logits, dim=1) if dropout is None else dropout_softmax(logits, *dropout)
+        if flow is None:
+            deformation = (maps[..., None] * transformations).sum(1)
+        else:
+            deformation = self._follow_flow(maps[:, :1], transformations[:, 0], flow.float())
         return {
             "deformed_source": deformed,
             "contribution_maps": maps,
-            "deformation": (maps[..., None] * transformations).sum(1),
+            "deformation": deformation,
             "occlusion_map": self._occlusion(decoded),
         }
 
@@ -204,6 +213,16 @@ class DenseMotionNetwork(nn.Module):
         if bg_param is not None:
             background = apply_homography(bg_param, identity)
         return torch.cat([background[:, None], splines.grid(size)], dim=1)
+
+    @staticmethod
+    def _follow_flow(background_share: Tensor, background: Tensor, flow: Tensor) -> Tensor:
+        """(B, 1, h, w), (B, h, w, 2), (B, H, W, 2) -> (B, H, W, 2).
+
+        A picture that moves by v comes, to first order, from where v is subtracted; v changes little within itself.
+        """
+        size = (flow.shape[1], flow.shape[2])
+        share = resize_map(background_share, size)[:, 0, :, :, None]
+        return share * resize_grid(background, size) + (1 - share) * (make_coordinate_grid(size, flow) - flow)
 
     def _deform(self, source: Tensor, transformations: Tensor) -> Tensor:
         batch, slots = transformations.shape[:2]

@@ -51,6 +51,7 @@ class TPSModel(MotionModel):
         num_tps, num_channels = common_params["num_tps"], common_params["num_channels"]
         multi_mask = common_params["multi_mask"]
         self.needs_landmarks = self.motion_from_landmarks = keypoints == "landmarks"
+        self.takes_flow = self.motion_from_landmarks
         self.needs_action_units = au_conditioning != "none"
         self.pixel_landmarks = landmark_activation == "sigmoid"
         self.inpainting_network = InpaintingNetwork(
@@ -135,7 +136,8 @@ class TPSModel(MotionModel):
         if background and self.bg_predictor is not None and "frame" in motion_driving and "frame" in motion_source:
             bg_param = self._background(_expand(motion_source["frame"], batch), motion_driving["frame"])
         kp_source = _expand(motion_source["fg_kp"], batch)
-        dense = self.dense_motion_network(source, motion_driving["fg_kp"], kp_source, bg_param, dropout)
+        flow = condition.flow if condition is not None else None
+        dense = self.dense_motion_network(source, motion_driving["fg_kp"], kp_source, bg_param, dropout, flow)
         au_diff = None
         if self.needs_action_units:
             if condition is None or condition.au_diff is None:

@@ -1,0 +1,80 @@
+"""What encoding the source once and generating frames in batches is worth, on this machine.
+
+    python -m benchmarks.animation --config config/tps-demo.yaml [--frames 32] [--rounds 5]
+
+The two ways are timed in turns, so that a machine that slows down slows both; printed are the medians and their ratio.
+Weights are random: they do not change the time.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from config.load import load_config
+from devices import make_fabric
+from modules.model import MotionModel, build_model
+
+
+def main() -> None:
+    """Print frames a second of both ways."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--config", type=Path, default=Path("config/tps-demo.yaml"))
+    parser.add_argument("--frames", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    config = load_config(arguments.config, []).config
+    fabric = make_fabric(None, config.train_params.precision)
+    model = fabric.to_device(build_model(config.family, config.model_options).eval())
+    height, width = (config.dataset_params.frame_shape or (256, 256, 3))[:2]
+    generator = torch.Generator().manual_seed(0)
+    image = fabric.to_device(torch.rand(1, 3, height, width, generator=generator))
+    points = torch.rand(1, 68, 2, generator=generator) - 0.5
+    moved = fabric.to_device(points + 0.01 * torch.randn(arguments.frames, 68, 2, generator=generator))
+    points = fabric.to_device(points)
+    ways = {
+        "frame by frame": lambda: _generate(model, image, points, moved, batch_size=1, encode_once=False),
+        "in batches": lambda: _generate(
+            model, image, points, moved, batch_size=config.animate_params.batch_size, encode_once=True
+        ),
+    }
+    with torch.inference_mode(), fabric.autocast():
+        times = _in_turns(ways, arguments.rounds)
+    for name, seconds in times.items():
+        print(f"{name:<16}{arguments.frames / seconds:8.1f} frames/s")
+    print(f"ratio           {times['frame by frame'] / times['in batches']:8.2f}")
+
+
+def _generate(
+    model: MotionModel,
+    image: torch.Tensor,
+    points: torch.Tensor,
+    moved: torch.Tensor,
+    *,
+    batch_size: int,
+    encode_once: bool,
+) -> None:
+    source, encoded = model.motion(image, points), model.encode(image)
+    for part in moved.split(batch_size):
+        if not encode_once:
+            source, encoded = model.motion(image, points), model.encode(image)
+        motion = model.motion(image.expand(len(part), -1, -1, -1), part)
+        model.generate(encoded, source, motion)["prediction"].sum().item()  # waits for the device
+
+
+def _in_turns(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
+    """Median seconds of each way; the first round warms up and does not count."""
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds + 1):
+        for name, way in ways.items():
+            began = time.perf_counter()
+            way()
+            seconds[name].append(time.perf_counter() - began)
+    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Dense motion of one face, given to another."""
+
+import cv2
+import numpy as np
+import pytest
+
+from faces.alignment import Similarity
+from faces.dense_transfer import DenseTransfer
+from tests.test_tracking import FACE, PICTURE, bumps, render
+
+CLIP, _ = render([0, 2.0], noise=0)
+SIZE = PICTURE.shape[0]
+GRID = np.stack(np.meshgrid(np.arange(SIZE), np.arange(SIZE)), axis=-1).astype(float)
+TRUE = bumps(GRID.reshape(-1, 2), 2.0).reshape(SIZE, SIZE, 2)
+SKIN = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), cv2.convexHull(FACE.astype(np.int32)), 1).astype(bool)
+
+
+def test_the_same_face_moves_as_it_did_between_the_landmarks_too():
+    found = DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[1])
+    error, size = np.linalg.norm(found - TRUE, axis=-1)[SKIN].mean(), np.linalg.norm(TRUE, axis=-1)[SKIN].mean()
+    assert size > 0.4
+    assert error < 0.4 * size
+    assert np.corrcoef(found[SKIN].ravel(), TRUE[SKIN].ravel())[0, 1] > 0.9
+
+
+def test_a_larger_turned_face_makes_a_larger_turned_movement():
+    factor = 1.5 * np.exp(0.2j)
+    change = Similarity(np.complex128(factor), np.complex128(20 - 10j))
+    own = DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[1])
+    other = DenseTransfer(CLIP[0], FACE, change.apply(FACE), (300, 300)).follow(CLIP[1])
+    for landmark in (19, 54, 57):
+        x, y = FACE[landmark].round().astype(int)
+        u, v = change.apply(np.array([[x, y]], float))[0].round().astype(int)
+        np.testing.assert_allclose(other[v, u], change.turn(own[y, x][None].astype(float))[0], atol=0.25)
+
+
+def test_equal_frames_do_not_move():
+    np.testing.assert_array_equal(DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[0]), 0)
+
+
+def test_head_motion_is_left_out_where_it_is_given():
+    frames, truth = render([0, 0], [(1, 0, 0, 0), (1, 0.02, 1.5, -1)], noise=0)
+    middle = FACE.mean(axis=0)
+    turn = np.exp(0.02j)
+    centre = complex(*middle)
+    head = Similarity(np.complex128(turn), np.complex128(centre - turn * centre + (1.5 - 1j)))
+    np.testing.assert_allclose(head.apply(FACE), truth[1], atol=1e-6)
+    dense = DenseTransfer(frames[0], FACE, FACE, (SIZE, SIZE))
+    assert np.linalg.norm(dense.follow(frames[1]), axis=-1)[SKIN].mean() > 1
+    assert np.linalg.norm(dense.follow(frames[1], head), axis=-1)[SKIN].mean() < 0.15
+
+
+@pytest.mark.parametrize("stretch", [(2.0, 1.0), (1.0, 1.5)])
+def test_frames_of_another_aspect_ratio_give_the_same_motion(stretch):
+    wide = np.stack([cv2.resize(f, None, fx=stretch[0], fy=stretch[1], interpolation=cv2.INTER_CUBIC) for f in CLIP])
+    points = (FACE + 0.5) * stretch - 0.5
+    aspect = 1 / np.array(stretch)
+    found = DenseTransfer(wide[0], points, FACE, (SIZE, SIZE), driving_aspect=aspect).follow(wide[1])
+    own = DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[1])
+    assert np.linalg.norm(found - own, axis=-1)[SKIN].mean() < 0.15
