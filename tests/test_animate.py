@@ -120,6 +120,23 @@ def test_avd_needs_its_network_and_uses_it(trained, caplog, tmp_path):
     assert main(*command, "--checkpoint", trained_avd) == 0
 
 
+@pytest.mark.parametrize("head", ["true", "false"])
+def test_optical_flow_moves_the_face(trained, head):
+    experiment, checkpoint = trained
+    flow = ["--set", "animate_params.motion=flow", "--set", f"animate_params.remove_head_motion={head}"]
+    assert main("--config", experiment, "--mode", "animate", "--checkpoint", checkpoint, *flow) == 0
+    (row, _) = rows(checkpoint.parent / "animation" / "results.csv")
+    shift = np.load(checkpoint.parent / "animation" / f"{row['folder']}_keypoints.npy")
+    moved = np.abs(shift - shift[0]).max() * (SIZE - 1) / 2
+    assert moved == pytest.approx(0 if head == "true" else 2, abs=0.05)  # the clips slide by two pixels as a whole
+
+
+def test_optical_flow_needs_a_family_that_takes_it(warp_experiment, tmp_path, caplog):
+    arguments = ["--mode", "animate", "--log-dir", tmp_path / "log", "--set", "animate_params.motion=flow"]
+    assert main("--config", warp_experiment, *arguments) == 2
+    assert "animate_params.motion: flow: expected `mode: relative` and a model that takes it" in caplog.text
+
+
 def test_the_warp_family_needs_no_checkpoint_and_starts_at_the_source(warp_experiment, clips_root, tmp_path):
     assert main("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log") == 0
     folder = tmp_path / "log" / "warp" / "animation"
