@@ -5,6 +5,7 @@ Every step is one command of the program, printed before it runs, so that it can
 
 import csv
 import logging
+import shlex
 import subprocess
 import sys
 import time
@@ -64,7 +65,7 @@ def main() -> int:
 
 def _program(*arguments: object) -> None:
     command = ["run.py", *(str(argument) for argument in arguments)]
-    log.info("\n$ python %s", " ".join(command))
+    log.info("\n$ python %s", shlex.join(command))
     subprocess.run([sys.executable, *command], check=True)
 
 

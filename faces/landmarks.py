@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 COUNT = 68
+SMALLEST_FACE = 8  # pixels; below, coordinates were meant as parts of the frame, or no face was found
 WEIGHTS = {
     "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
     "2DFAN4-11f355bf06.pth.tar": "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
@@ -58,6 +59,13 @@ def read_landmarks(path: str | Path) -> np.ndarray:
         raise ValueError(
             f"{path}: {bad.sum()} points are not finite (NaN or infinite), the first point {point} of frame {frame}; "
             "expected 68 finite points a frame. Detect them again, or leave out the frames without a face"
+        )
+    spans = np.ptp(points, axis=1).max(axis=1)
+    if spans.min() < SMALLEST_FACE:
+        frame = int(spans.argmin())
+        raise ValueError(
+            f"{path}: the points of frame {frame} span {spans[frame]:.3g} px, expected at least {SMALLEST_FACE}; "
+            "landmarks are pixels of the clip's own frames, not parts of their width"
         )
     return points
 

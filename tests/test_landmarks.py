@@ -58,6 +58,8 @@ def with_nan() -> np.ndarray:
     [
         ("a.npy", FACE[:67], r"a\.npy: found an array of shape \(1, 67, 2\), expected \(68, 2\)"),
         ("a.npy", with_nan(), "1 points are not finite .* point 7 of frame 1"),
+        ("a.npy", FACE / 128, r"points of frame 0 span 0\.\d+ px, expected at least 8; .* not parts of their width"),
+        ("a.npy", np.zeros((2, 68, 2)), "points of frame 0 span 0 px"),
         ("a.npy", np.array(["x"]), "expected numbers"),
         ("a.npy", b"", "cannot be read as .npy landmarks"),
         ("a.csv", "", "the file is empty"),
