@@ -95,7 +95,10 @@ def run_job(fabric: Fabric, config: Config, options: RunOptions, model: MotionMo
     if folder:
         load_optimisers(job.optimisers, contents, options.checkpoint)
     with logging_redirect_tqdm():
-        return trainer.run(epoch, step)
+        status = trainer.run(epoch, step)
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()  # its threads abort the process if they outlive it
+    return status
 
 
 def new_folder(fabric: Fabric, options: RunOptions, mode: str) -> Path:

@@ -243,6 +243,9 @@ def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None
     if rank == 0:
         found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         torch.save(found, Path(folder) / f"gradients-{world_size}.pt")
+    if world_size > 1:
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 class _NeverStop:
