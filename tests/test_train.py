@@ -65,10 +65,16 @@ def test_learning_rates_fall_at_milestones(clips_root, write_experiment, tmp_pat
     assert [json.loads(line)["learning_rate"] for line in stats] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
 
 
-@pytest.mark.parametrize("keypoints", ["landmarks", "learned"])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(clips_root, write_experiment, tmp_path, keypoints):
+# What small motion needs: zones with a learning rate of their own, pairs without head motion.
+SMALL_MOTION = ["model_params.dense_motion_params.locality=0.08", "dataset_params.remove_head_motion=true"]
+SMALL_MOTION += ["dataset_params.source_frame=first", "train_params.loss_weights.motion=0.1"]
+
+
+@pytest.mark.parametrize(("keypoints", "more"), [("landmarks", []), ("landmarks", SMALL_MOTION), ("learned", [])])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(clips_root, write_experiment, tmp_path, keypoints, more):
     changes = ["--set", f"model_params.keypoints={keypoints}", "--set", "model_params.common_params.bg=true"]
     changes += ["--set", "train_params.bg_start=1", "--set", "train_params.num_epochs=3"]
+    changes += [part for change in more for part in ("--set", change)]
     changes += ["--set", "dataset_params.augmentation_params={flip_param: {horizontal_flip: true, time_flip: true}}"]
     experiment = write_experiment(clips_root)
     assert train(experiment, tmp_path / "whole", *changes) == 0
@@ -191,6 +197,12 @@ def test_a_finished_run_is_not_begun_again(clips_root, write_experiment, tmp_pat
     last = run_folder(tmp_path / "log") / "00000001-checkpoint.pth.tar"
     assert train(experiment, tmp_path / "log", "--checkpoint", str(last)) == 2
     assert "all 2 epochs are done; raise num_epochs" in caplog.text
+
+
+def test_head_motion_of_learned_keypoints_cannot_be_removed(clips_root, write_experiment, tmp_path, caplog):
+    changes = ["--set", "model_params.keypoints=learned", "--set", "dataset_params.remove_head_motion=true"]
+    assert train(write_experiment(clips_root), tmp_path / "log", *changes) == 2
+    assert "remove_head_motion: expected a model with `keypoints: landmarks`" in caplog.text
 
 
 def test_train_avd_trains_that_network_alone(clips_root, write_experiment, tmp_path):
