@@ -3,6 +3,7 @@
 Frames are uint8 H x W x 3 RGB. Nothing is guessed: what cannot be read is an error that names the file.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,14 @@ class Clip:
     def label(self) -> str:
         """The name as a part of a file name."""
         return self.name.strip("./").replace("/", "_")
+
+    @property
+    def frame_numbers(self) -> tuple[int, ...] | None:
+        """The numbers at the end of the frame files' names (46 of `reg_img46.jpg`); None where one has none, where
+        two have the same, and for single files."""
+        found = [re.search(r"[0-9]+$", path.stem) for path in self.frames]
+        numbers = tuple(int(match[0]) for match in found if match)
+        return numbers if numbers and len(set(numbers)) == len(found) else None
 
     @property
     def files(self) -> tuple[Path, ...]:

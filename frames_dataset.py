@@ -6,10 +6,12 @@ Legend: T frames, H x W image.
 """
 
 import csv
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -21,7 +23,9 @@ from tqdm import tqdm
 from augmentation import draw_augmentation
 from clips import Clip, ClipError, Frame, find_clips, open_clip
 from config.sections import DatasetParams
-from faces.action_units import read_action_units
+from faces.action_unit_extraction import COLUMNS, extract_action_units
+from faces.action_unit_tables import parse_table
+from faces.action_units import TableRules, clip_action_units, read_action_units
 from faces.flow import REVISION, TrackingSettings
 from faces.landmarks import LandmarkDetector, read_landmarks
 from faces.tracking import track
@@ -31,6 +35,11 @@ LANDMARK_SUFFIXES = (".npy", ".csv", ".pts")
 
 Detector = Callable[[Frame], NDArray[np.float64]]
 """Finds the 68 landmarks of a frame, in its pixels: uint8 (H, W, 3) -> (68, 2)."""
+
+Extractor = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
+"""Estimates the action units of frames: uint8 (T, H, W, 3) -> table (R, C), see `extract_action_units`."""
+
+log = logging.getLogger("frames_dataset")
 
 
 @dataclass(frozen=True)
@@ -70,23 +79,43 @@ class ClipLoader:
         params: the section `dataset_params`.
         landmarks, action_units: whether clips need them.
         detector: finds landmarks on the first frame where `keypoint_dir` is not set.
+        extractor: estimates action units where `au_dir` is not set.
     """
 
-    def __init__(self, params: DatasetParams, *, landmarks: bool, action_units: bool, detector: Detector | None = None):
+    def __init__(
+        self,
+        params: DatasetParams,
+        *,
+        landmarks: bool,
+        action_units: bool,
+        detector: Detector | None = None,
+        extractor: Extractor | None = None,
+    ):
         self.params = params
         self.needs_landmarks = landmarks
         self.needs_action_units = action_units
         self.detector = detector
+        self.extractor = extractor
         self.cache = FrameCache(params.cache_dir, params.frame_shape)
+        self._told: set[str] = set()
+        self._telling = Lock()
 
     def load(
-        self, clip: Clip, split: str = "", *, landmark_file: Path | None = None, reference: int = 0
+        self,
+        clip: Clip,
+        split: str = "",
+        *,
+        landmark_file: Path | None = None,
+        action_unit_file: Path | None = None,
+        action_units: bool = True,
+        reference: int = 0,
     ) -> PreparedClip:
         """Prepare a clip.
 
         Args:
             split: landmark and action-unit files may lie in a subfolder of this name.
-            landmark_file: instead of the one that the clip's name finds.
+            landmark_file, action_unit_file: instead of those that the clip's name finds.
+            action_units: False leaves them out; the source of an animation never needs them.
             reference: frame, from 0, to which a single row of landmarks belongs, and from which they are tracked.
         Raises:
             ClipError: frames, landmarks or action units are missing or broken.
@@ -98,7 +127,9 @@ class ClipLoader:
             landmarks = None
             if self.needs_landmarks:
                 landmarks = self._landmarks(clip, cached, split, landmark_file, reference)
-            units = self._action_units(clip, len(cached), split) if self.needs_action_units else None
+            units = None
+            if self.needs_action_units and action_units:
+                units = self._action_units(clip, cached, split, action_unit_file)
         except (ValueError, FileNotFoundError, RuntimeError) as error:
             raise error if isinstance(error, ClipError) else ClipError(f"clip {clip.name}: {error}") from error
         return PreparedClip(clip, cached, landmarks, units)
@@ -169,14 +200,37 @@ class ClipLoader:
         detector, frame = self.detector, np.asarray(cached.frames()[reference])
         return self.cache.derived(cached, f"detected on {reference}", lambda: detector(frame))
 
-    def _action_units(self, clip: Clip, num_frames: int, split: str) -> NDArray[np.float32]:
-        folder = self.params.au_dir
-        if folder is None:
-            raise ClipError(f"clip {clip.name}: expected action units; set dataset_params.au_dir")
-        for merged in (folder / split / clip.name / "merged_AU.csv", folder / clip.name / "merged_AU.csv"):
-            if merged.exists():
-                return read_action_units(merged, num_frames)
-        return read_action_units(find_file(folder, clip.name, split, (".csv",)), num_frames)
+    def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
+        params, count = self.params, len(cached)
+        rules = TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
+        if path is None and params.au_dir is not None:
+            path = _find_table(params.au_dir, clip.name, split)
+        if path is not None:
+            return read_action_units(path, count, frame_numbers=clip.frame_numbers, rules=rules, notice=self._tell_once)
+        if self.extractor is None:
+            raise ClipError(
+                f"clip {clip.name}: expected action units; set dataset_params.au_dir, or dataset_params.au_extractor: "
+                "py-feat (in `animate`, --driving-au gives a table)"
+            )
+        extractor = self.extractor
+        rows = self.cache.derived(cached, "action units of py-feat", lambda: extractor(cached.frames()))
+        table = parse_table(COLUMNS, rows.tolist(), f"py-feat of {clip.path}", rules.min_confidence)
+        return clip_action_units(table, count, rules=rules, notice=self._tell_once)
+
+    def _tell_once(self, text: str) -> None:
+        """Warn, unless another clip, perhaps in another thread, has warned of the same."""
+        with self._telling:
+            known = text in self._told
+            self._told.add(text)
+        if not known:
+            log.warning("%s", text)
+
+
+def _find_table(folder: Path, name: str, split: str) -> Path:
+    for merged in (folder / split / name / "merged_AU.csv", folder / name / "merged_AU.csv"):
+        if merged.exists():
+            return merged
+    return find_file(folder, name, split, (".csv",))
 
 
 def find_detector(params: DatasetParams, device: str) -> Detector | None:
@@ -191,6 +245,19 @@ def find_detector(params: DatasetParams, device: str) -> Detector | None:
         return loaded[0].detect(frame)
 
     return detect
+
+
+def find_extractor(params: DatasetParams, device: str) -> Extractor | None:
+    """What estimates action units for clips without tables; it is loaded when the first such clip comes."""
+    if params.au_dir is not None or params.au_extractor is None:
+        return None
+    one_at_a_time = Lock()  # clips are prepared in several threads, which share its networks
+
+    def extract(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
+        with one_at_a_time:
+            return extract_action_units(frames, device)
+
+    return extract
 
 
 def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) -> Path:
@@ -291,7 +358,11 @@ class FramesDataset(Dataset[dict[str, Any]]):
             pair["source_landmarks"] = torch.from_numpy(clip.to_units(clip.landmarks[i]))
             pair["driving_landmarks"] = torch.from_numpy(clip.to_units(clip.landmarks[j]))
         if clip.action_units is not None:
-            pair["au_diff"] = torch.from_numpy(clip.action_units[j] - clip.action_units[i])
+            diff = clip.action_units[j] - clip.action_units[i]
+            if self.params.au_noise:
+                noise = rng.uniform(-self.params.au_noise, self.params.au_noise, (2, len(diff), 1))
+                diff = (diff + noise[1] - noise[0]).astype(np.float32)
+            pair["au_diff"] = torch.from_numpy(diff)
         return pair
 
 

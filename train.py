@@ -31,7 +31,7 @@ from config.schema import Config
 from config.sections import TrainAVDParams, TrainParams
 from devices import make_fabric, seed_step
 from errors import UserError
-from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, split_clips
+from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, find_extractor, split_clips
 from logger import RunLogger, run_folder
 from modules.model import MotionModel, Optimiser
 from visualizer import Visualizer
@@ -115,6 +115,7 @@ def training_pairs(config: Config, model: MotionModel, fabric: Fabric, num_repea
         landmarks=model.needs_landmarks,
         action_units=model.needs_action_units,
         detector=find_detector(config.dataset_params, str(fabric.device)),
+        extractor=find_extractor(config.dataset_params, str(fabric.device)),
     )
     with fabric.rank_zero_first():
         clips, problems = loader.load_all(split_clips(config.dataset_params, "train"), "train")

@@ -104,7 +104,24 @@ class DatasetParams(Section):
     """`file`: one row a frame, as in the file. `track`: the first row only, followed by sub-pixel optical flow from
     there. `auto`: `file` where it has a row for every frame, else `track`."""
     au_dir: FilePath | None = None
-    """Folder of action-unit tables: CLIP.csv, or SPLIT/CLIP/merged_AU.csv as in MEGC2022-Generation."""
+    """Folder of action-unit tables of OpenFace 2, py-feat or LibreFace: CLIP.csv, or SPLIT/CLIP/merged_AU.csv as in
+    MEGC2022-Generation. Rows belong to frames by the column `frame`: frames counted by the tool, or the numbers of the
+    clip's frame files; a table without it holds one row a frame. Probabilities (py-feat) and detections are used as
+    intensities, and a warning says so."""
+    au_min_confidence: Fraction = 0.0
+    """Rows whose `confidence` (OpenFace) or `FaceScore` (py-feat) is lower cannot be used; `success` 0 never can."""
+    au_max_gap: NonNegativeInt = 0
+    """So many frames in a row without a usable row are interpolated linearly, and a log line counts them; longer gaps,
+    and gaps at an end of the clip, are an error."""
+    au_unknown: Literal["error", "zero"] = "error"
+    """Action units that a table's tool does not estimate (5 of 17 for LibreFace): an error, or 0, that is, they never
+    move."""
+    au_extractor: Literal["py-feat"] | None = None
+    """What estimates action units where `au_dir` is null: the package py-feat, which must be installed (`pip install
+    "py-feat>=2"`) and gives probabilities. null: clips without tables are an error."""
+    au_noise: NonNegativeFloat = 0.0
+    """Half-width of uniform noise added to the action units of source and driving frame of a training pair, the same
+    for both sides of the face, in parts of the largest intensity; MEGC2022-Generation uses 0.02."""
     fps: PositiveFloat | None = None
     """Frame rate of frame folders and strips in frames a second; video files carry their own."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2

@@ -1,59 +1,177 @@
-"""Action-unit tables: intensities of 17 facial action units, frame by frame.
+"""Action units of a clip, frame by frame, from the table that a tool made of it.
 
 Legend: T frames, 17 action units in the order of `ACTION_UNITS`, 2 sides of the face: the subject's left and right.
 """
 
-import csv
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-"""Numbers of the action units whose intensity OpenFace 2 estimates (FACS)."""
+from faces.action_unit_tables import ACTION_UNITS, ActionUnitTable, Side, read_table
 
-SIDES = ("left", "right")
-MAX_INTENSITY = 5.0  # OpenFace and FACS grade intensities from 0 to 5 (A to E)
+SIDES: tuple[Side, Side] = ("left", "right")
+
+log = logging.getLogger("action_units")
 
 
-def read_action_units(path: Path, num_frames: int) -> NDArray[np.float32]:
-    """Read an OpenFace table of a clip.
+@dataclass(frozen=True)
+class TableRules:
+    """What becomes of tables that say less than a network needs.
 
-    Columns `AU01_r` ... `AU45_r`, found by name with or without leading blanks; `AU12_r_left` and `AU12_r_right`
-    replace the column of both sides. Rows belong to frames by the column `frame`, which counts from 1.
+    Attributes:
+        min_confidence: rows below cannot be used.
+        unknown: action units that the tool does not estimate: an error, or 0 in every frame.
+        max_gap: so many frames in a row without a usable row are interpolated; 0: such a frame is an error.
+    """
+
+    min_confidence: float = 0.0
+    unknown: Literal["error", "zero"] = "error"
+    max_gap: int = 0
+
+
+def read_action_units(
+    path: Path,
+    num_frames: int,
+    *,
+    frame_numbers: Sequence[int] | None = None,
+    rules: TableRules | None = None,
+    notice: Callable[[str], None] = log.warning,
+) -> NDArray[np.float32]:
+    """Read the table of a clip; `parse_table` tells the formats, `clip_action_units` the arguments and the result.
+
+    Raises:
+        ValueError: unreadable, not such a table, or not of this clip.
+    """
+    rules = rules or TableRules()
+    table = read_table(path, rules.min_confidence)
+    return clip_action_units(table, num_frames, frame_numbers=frame_numbers, rules=rules, notice=notice)
+
+
+def clip_action_units(
+    table: ActionUnitTable,
+    num_frames: int,
+    *,
+    frame_numbers: Sequence[int] | None = None,
+    rules: TableRules | None = None,
+    notice: Callable[[str], None] = log.warning,
+) -> NDArray[np.float32]:
+    """The action units of a clip's frames.
+
+    Rows belong to frames by number. A tool counts the frames of its input, OpenFace from 1, py-feat and LibreFace from
+    0 (or from 1); or the numbers are those of the clip's frame files, and the table may then be that of a longer
+    recording. A table that fits in two ways which disagree is an error. Without numbers, the rows are the frames.
 
     Args:
-        path: CSV file.
         num_frames: T of the clip.
+        frame_numbers: (T,) numbers in the names of the clip's frame files; None: they have none.
+        rules: for what is missing.
+        notice: is told what was decided: values that are no intensities, action units that are unknown, interpolation.
     Returns:
         (T, 17, 2), 0 to 1, sides left and right of the subject.
     Raises:
-        ValueError: unreadable, a missing column or frame, an intensity outside 0 to 5.
+        ValueError: rows and frames do not fit, a frame without a usable row, an action unit that the tool does not
+            know.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [{key.strip(): value for key, value in row.items() if key} for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: expected a readable CSV table ({error})") from error
-    by_frame = {_number(row.get("frame"), path, "frame"): row for row in rows}
-    missing = [frame for frame in range(1, num_frames + 1) if frame not in by_frame]
-    if missing:
-        raise ValueError(f"{path}: expected a row for each of {num_frames} frames, frame {missing[0]} has none")
-    values = np.empty((num_frames, len(ACTION_UNITS), len(SIDES)), np.float32)
-    for frame in range(num_frames):
-        row = by_frame[frame + 1]
-        for i, unit in enumerate(ACTION_UNITS):
-            for j, side in enumerate(SIDES):
-                name = f"AU{unit:02d}_r"
-                cell = row.get(f"{name}_{side}", row.get(name))
-                values[frame, i, j] = _number(cell, path, f"{name} of frame {frame + 1}")
-    if not ((values >= 0) & (values <= MAX_INTENSITY)).all():
-        raise ValueError(f"{path}: expected intensities from 0 to 5, got {values.min():g} to {values.max():g}")
-    return values / np.float32(MAX_INTENSITY)
+    rules = rules or TableRules()
+    rows, labels = _rows_of_frames(table, num_frames, frame_numbers)
+    of_rows = _with_sides(table, rules, notice)
+    values = np.full((num_frames, *of_rows.shape[1:]), np.nan)
+    problems: dict[int, str] = {}
+    for t, row in enumerate(rows):
+        if row is None or row in table.unusable:
+            problems[t] = "no row" if row is None else table.unusable[row]
+        else:
+            values[t] = of_rows[row]
+    if problems:
+        _interpolate(values, problems, labels, table.name, rules.max_gap)
+        frames = ", ".join(str(labels[t]) for t in problems)
+        notice(f"{table.name}: {len(problems)} of {num_frames} frames interpolated: {frames}")
+    if table.kind != "intensity":
+        what = "probabilities" if table.kind == "probability" else "0 or 1"
+        notice(f"{table.tool.name} gives {what}, not intensities of action units; they are used as intensities")
+    return values.astype(np.float32)
 
 
-def _number(cell: str | None, path: Path, what: str) -> float:
-    try:
-        return float(cell or "")
-    except ValueError as error:
-        raise ValueError(f"{path}: {what}: expected a number, got {cell!r}") from error
+def _rows_of_frames(
+    table: ActionUnitTable, num_frames: int, frame_numbers: Sequence[int] | None
+) -> tuple[list[int | None], list[int]]:
+    """The row of each frame, from 0, and the frame's number; None: it has no row."""
+    if not len(table.values) or (table.numbers is None and len(table.values) != num_frames):
+        why = "" if table.numbers is not None else " (there is no column `frame`)"
+        raise ValueError(f"{table.name}: expected a row for each of {num_frames} frames{why}, got {len(table.values)}")
+    if table.numbers is None:
+        return list(range(num_frames)), list(range(1, num_frames + 1))
+    given = {int(number): row for row, number in enumerate(table.numbers)}
+    counted = {first: tuple(range(first, first + num_frames)) for first in table.tool.first}
+    fits = {f"counted from {first}": numbers for first, numbers in counted.items() if given.keys() <= set(numbers)}
+    if frame_numbers is not None:
+        named = tuple(frame_numbers)
+        if given.keys() <= set(named) or given.keys() >= set(named):
+            fits["as in the frame files' names"] = named
+    if not fits:
+        expected = [f"{numbers[0]} to {numbers[-1]}" for numbers in counted.values()]
+        if frame_numbers is not None:
+            expected.append(f"those of the frame files ({min(frame_numbers)} to {max(frame_numbers)})")
+        raise ValueError(
+            f"{table.name}: expected the frame numbers {' or '.join(expected)}, "
+            f"found {len(given)} rows, {min(given)} to {max(given)}"
+        )
+    if len(set(fits.values())) > 1:
+        raise ValueError(
+            f"{table.name}: expected a row for each of {num_frames} frames; {len(given)} rows, {min(given)} "
+            f"to {max(given)}, can be frames {' and '.join(fits)}, which disagree"
+        )
+    numbers = next(iter(fits.values()))
+    return [given.get(number) for number in numbers], list(numbers)
+
+
+def _with_sides(table: ActionUnitTable, rules: TableRules, notice: Callable[[str], None]) -> NDArray[np.float64]:
+    """(R, 17, 2) of a table's R rows."""
+    at = {key: c for c, key in enumerate(table.columns)}
+    values = np.zeros((len(table.values), len(ACTION_UNITS), len(SIDES)))
+    unknown = []
+    for i, unit in enumerate(ACTION_UNITS):
+        if unit not in table.tool.units:
+            unknown.append(f"AU{unit}")
+            continue
+        for j, side in enumerate(SIDES):
+            values[:, i, j] = table.values[:, at[unit, side] if (unit, side) in at else at[unit, "both"]]
+    if unknown:
+        says = f"{table.tool.name} ({table.tool.kind}) does not estimate {', '.join(unknown)}"
+        if rules.unknown == "error":
+            raise ValueError(
+                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {says}; use a table of OpenFace or "
+                "py-feat, or take these as 0 with dataset_params.au_unknown: zero"
+            )
+        notice(f"{says}; taken as 0 (dataset_params.au_unknown: zero)")
+    return values
+
+
+def _interpolate(
+    values: NDArray[np.float64], problems: dict[int, str], labels: list[int], name: str, max_gap: int
+) -> None:
+    """Fill the frames of `problems` linearly from the frames around them, in place.
+
+    Args:
+        values: (T, 17, 2).
+        problems: why a frame has no values, by frame from 0.
+    Raises:
+        ValueError: a longer gap than `max_gap`, or one at an end, which could only be extrapolated.
+    """
+    for _, run in groupby(enumerate(problems), lambda pair: pair[1] - pair[0]):
+        gap = [t for _, t in run]
+        before, after = gap[0] - 1, gap[-1] + 1
+        where = f"{name}: frame {labels[gap[0]]}: expected values, found {problems[gap[0]]}"
+        if before < 0 or after == len(values):
+            raise ValueError(f"{where}; at an end of the clip there is nothing to interpolate from")
+        if len(gap) > max_gap:
+            raise ValueError(f"{where}; dataset_params.au_max_gap: {len(gap)} interpolates gaps of this length")
+        for t in gap:
+            share = (t - before) / (after - before)
+            values[t] = (1 - share) * values[before] + share * values[after]

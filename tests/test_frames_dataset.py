@@ -1,3 +1,5 @@
+import sys
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -6,7 +8,8 @@ from torch.utils.data import DataLoader
 
 from clips import ClipError
 from config.sections import DatasetParams
-from frames_dataset import ClipLoader, EpochSampler, FramesDataset, animation_pairs, split_clips
+from faces.action_unit_extraction import COLUMNS
+from frames_dataset import ClipLoader, EpochSampler, FramesDataset, animation_pairs, find_extractor, split_clips
 from tests.conftest import FRAMES, SIZE, face_landmarks, write_clip
 
 
@@ -106,6 +109,145 @@ def test_identities_count_once(clips_root):
         (clips_root / "au" / f"id7#{number}.csv").write_text(table, encoding="utf-8")
     assert len(dataset(clips_root, id_sampling=True)) == 3 * 4
     assert len(dataset(clips_root)) == 5 * 4
+
+
+def loader(root, extractor=None, **changes) -> ClipLoader:
+    return ClipLoader(params(root, **changes), landmarks=False, action_units=True, extractor=extractor)
+
+
+def clip_a(root):
+    return split_clips(params(root), "train")[0]
+
+
+def test_a_clip_may_be_loaded_without_action_units(clips_root):
+    (clips_root / "au" / "a.csv").unlink()
+    for changes in ({}, {"au_dir": None}):
+        assert loader(clips_root, **changes).load(clip_a(clips_root), action_units=False).action_units is None
+        with pytest.raises(ClipError, match="clip a: expected"):
+            loader(clips_root, **changes).load(clip_a(clips_root))
+
+
+def test_a_table_given_by_hand_replaces_that_of_the_clips_name(clips_root):
+    table = (clips_root / "au" / "a.csv").rename(clips_root / "other.csv")
+    for changes in ({}, {"au_dir": None}):
+        prepared = loader(clips_root, **changes).load(clip_a(clips_root), action_unit_file=table)
+        np.testing.assert_allclose(prepared.action_units[:, 8, 0], np.arange(FRAMES) / (FRAMES - 1), atol=1e-6)
+
+
+def test_merged_tables_lie_in_a_folder_of_the_clip(clips_root):
+    folder = clips_root / "au" / "train" / "a"
+    folder.mkdir(parents=True)
+    lines = (clips_root / "au" / "a.csv").read_text(encoding="utf-8").splitlines()
+    without_number = [line.split(", ", 1)[1] for line in reversed(lines[1:])]
+    (folder / "merged_AU.csv").write_text("\n".join([lines[0].split(", ", 1)[1], *without_number]), encoding="utf-8")
+    units = loader(clips_root).load(clip_a(clips_root), "train").action_units
+    np.testing.assert_allclose(units[:, 8, 1], 1 - np.arange(FRAMES) / (FRAMES - 1), atol=1e-6)
+
+
+def renumber(root, change, rows=slice(None)) -> None:
+    """Change the frame numbers of clip a's table."""
+    path = root / "au" / "a.csv"
+    header, *lines = path.read_text(encoding="utf-8").splitlines()
+    cells = [line.split(", ") for line in lines][rows]
+    path.write_text(
+        "\n".join([header, *(", ".join([str(change(int(c[0]))), *c[1:]]) for c in cells)]), encoding="utf-8"
+    )
+
+
+def test_tables_may_be_numbered_like_the_frame_files(clips_root):
+    for frame in (clips_root / "train" / "a").iterdir():
+        frame.rename(frame.with_name(f"reg_{int(frame.stem[3:]) + 45}.png"))
+    for change in (lambda n: n, lambda n: n + 45):
+        renumber(clips_root, change)
+        units = loader(clips_root).load(clip_a(clips_root)).action_units
+        np.testing.assert_allclose(units[:, 8, 0], np.arange(FRAMES) / (FRAMES - 1), atol=1e-6)
+    renumber(clips_root, lambda n: n + 1)
+    with pytest.raises(
+        ClipError, match=r"clip a: .*a\.csv: expected the frame numbers 1 to 6 or those of the frame fil"
+    ):
+        loader(clips_root).load(clip_a(clips_root))
+
+
+def test_the_config_decides_on_gaps_and_confidence(clips_root, caplog):
+    renumber(clips_root, lambda n: n, slice(None, None, FRAMES - 1))
+    with pytest.raises(ClipError, match=r"clip a: .*a\.csv: frame 2: expected values, found no row"):
+        loader(clips_root, au_max_gap=FRAMES - 3).load(clip_a(clips_root))
+    units = loader(clips_root, au_max_gap=FRAMES - 2).load(clip_a(clips_root)).action_units
+    np.testing.assert_allclose(units[:, 8, 0], np.arange(FRAMES) / (FRAMES - 1), atol=1e-6)
+    assert "a.csv: 4 of 6 frames interpolated: 2, 3, 4, 5" in caplog.text
+    table = clips_root / "au" / "b.csv"
+    table.write_text(table.read_text(encoding="utf-8").replace("0.03, 1,", "0.03, 0.5,"), encoding="utf-8")
+    clip_b = split_clips(params(clips_root), "train")[1]
+    assert loader(clips_root, au_min_confidence=0.5).load(clip_b).action_units is not None
+    with pytest.raises(ClipError, match=r"b\.csv: frame 4: expected values, found confidence 0\.5, below"):
+        loader(clips_root, au_min_confidence=0.6).load(clip_b)
+
+
+def test_what_a_tool_lacks_is_told_once(clips_root, caplog):
+    for name in ("a", "b"):
+        path = clips_root / "au" / f"{name}.csv"
+        units = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
+        rows = [
+            ["frame_idx", *(f"au_{unit}_intensity" for unit in units)],
+            *([t, *[t / 2] * 12] for t in range(FRAMES)),
+        ]
+        path.write_text("\n".join(",".join(map(str, row)) for row in rows), encoding="utf-8")
+    with pytest.raises(ClipError, match="clip a: .*does not estimate AU7, AU10, AU14, AU23, AU45.*au_unknown: zero"):
+        load(clips_root)
+    clips, _ = load(clips_root, au_unknown="zero")
+    assert [clip.action_units[2, 8, 0] for clip in clips] == pytest.approx([0.2, 0.2])
+    assert caplog.text.count("taken as 0") == 1
+
+
+def test_action_units_are_extracted_once_where_there_are_no_tables(clips_root, caplog):
+    seen = []
+
+    def extractor(frames):
+        seen.append(frames.shape)
+        rows = np.zeros((len(frames), len(COLUMNS)))
+        rows[:, 0] = np.arange(len(frames))
+        rows[:, 1] = 0.9
+        rows[:, COLUMNS.index("AU12")] = np.arange(len(frames)) / 10
+        rows[2, 1:] = np.nan
+        return rows
+
+    changes = {"au_dir": None, "au_extractor": "py-feat"}
+    with pytest.raises(ClipError, match=r"clip a: py-feat of .*a: frame 2: expected values, found no values"):
+        loader(clips_root, extractor, **changes).load(clip_a(clips_root))
+    for _ in range(2):
+        units = loader(clips_root, extractor, au_max_gap=1, **changes).load(clip_a(clips_root)).action_units
+        np.testing.assert_allclose(units[:, 8, 0], np.arange(FRAMES) / 10, atol=1e-6)
+    assert seen == [(FRAMES, SIZE, SIZE, 3)]
+    assert "py-feat gives probabilities, not intensities" in caplog.text
+
+
+def test_an_extractor_is_made_where_the_config_asks_for_one(clips_root, monkeypatch):
+    assert find_extractor(params(clips_root, au_extractor="py-feat"), "cpu") is None, "tables come first"
+    assert find_extractor(params(clips_root, au_dir=None), "cpu") is None
+    with pytest.raises(
+        ClipError, match=r"expected action units; set dataset_params\.au_dir, or .*au_extractor: py-feat"
+    ):
+        loader(clips_root, au_dir=None).load(clip_a(clips_root))
+    section = params(clips_root, au_dir=None, au_extractor="py-feat")
+    monkeypatch.setitem(sys.modules, "feat", None)
+    with pytest.raises(ClipError, match=r"clip a: .*py-feat cannot be imported.*pip install"):
+        loader(clips_root, find_extractor(section, "cpu"), au_dir=None).load(clip_a(clips_root))
+
+
+def test_noise_of_action_units_changes_nothing_else(clips_root):
+    plain, noisy = dataset(clips_root), dataset(clips_root, au_noise=0.02)
+    assert equal(noisy[1, 3], dataset(clips_root, au_noise=0.02)[1, 3])
+    changes = []
+    for epoch in range(20):
+        a, b = plain[epoch, 1], noisy[epoch, 1]
+        changes.append((b["au_diff"] - a["au_diff"]).numpy())
+        assert b["au_diff"].dtype == torch.float32
+        assert equal({**a, "au_diff": 0}, {**b, "au_diff": 0})
+    changes = np.array(changes)
+    np.testing.assert_allclose(changes[..., 0], changes[..., 1], atol=1e-7)
+    assert 0.03 < np.abs(changes).max() <= 0.04, "of the source and of the driving frame, 0.02 each"
+    assert changes.std() == pytest.approx(0.02 * np.sqrt(2 / 3), rel=0.1)
+    assert abs(changes.mean()) < 0.003
 
 
 def test_clips_without_split_folders_are_split_by_seed_and_identity(tmp_path):
