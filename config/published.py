@@ -55,6 +55,7 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
             decisions["model_params.landmark_activation"] = "sigmoid"
         if given("dataset_params", "au_dir"):
             decisions["model_params.au_conditioning"] = "concat"
+            decisions["dataset_params.au_noise"] = 0.02
     else:
         decisions["model_params.align_corners"] = False
     normalization = given("animate_params", "normalization_params")

@@ -136,6 +136,11 @@ def test_published_files_with_landmarks_and_action_units(write):
     model = loaded.config.model_params
     assert (model.keypoints, model.landmark_groups, model.landmark_activation) == ("landmarks", "megc2022", "sigmoid")
     assert model.au_conditioning == "concat"
+    assert loaded.config.dataset_params.au_noise == 0.02
+    assert "dataset_params.au_noise: 0.02" in loaded.notices
+    assert load_config(write(PUBLISHED_TPS)).config.dataset_params.au_noise == 0
+    kept = write(PUBLISHED_TPS + "dataset_params: {au_dir: au, au_noise: 0.1}")
+    assert load_config(kept).config.dataset_params.au_noise == 0.1
 
 
 @pytest.mark.parametrize(
