@@ -18,7 +18,7 @@ from config.options import RunOptions
 from config.schema import Config
 from devices import make_fabric
 from errors import UserError
-from frames_dataset import ClipLoader, PreparedClip, animation_pairs, find_detector
+from frames_dataset import ClipLoader, PreparedClip, animation_pairs, find_detector, find_extractor
 from inference import Engine
 from logger import log_to_file
 from results import ResultTable
@@ -72,6 +72,7 @@ def make_loader(config: Config, engine: Engine) -> ClipLoader:
         landmarks=model.needs_landmarks,
         action_units=model.needs_action_units,
         detector=find_detector(config.dataset_params, str(engine.fabric.device)),
+        extractor=find_extractor(config.dataset_params, str(engine.fabric.device)),
     )
 
 
@@ -93,8 +94,13 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
             raise UserError(f"{name}: expected together with --source, --driving and --result, got nothing")
     if result.suffix.lower() not in (".mp4", ".gif"):
         raise UserError(f"--result {result}: expected a file ending in .mp4 or .gif")
-    face = loader.load(open_clip(source), landmark_file=options.source_landmarks)
-    clip = loader.load(open_clip(driving), landmark_file=options.driving_landmarks, reference=options.reference_frame)
+    face = loader.load(open_clip(source), landmark_file=options.source_landmarks, action_units=False)
+    clip = loader.load(
+        open_clip(driving),
+        landmark_file=options.driving_landmarks,
+        action_unit_file=options.driving_au,
+        reference=options.reference_frame,
+    )
     fps = loader.fps(clip)
     generated = list(engine.animate(face, clip, config.animate_params, reference=options.reference_frame))
     frames = [g.frame for g in generated]
@@ -128,7 +134,7 @@ def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: 
     handler = log_to_file(folder)
     results = ResultTable(folder / "results.csv", COLUMNS)
     pairs = animation_pairs(config.dataset_params)[: params.num_pairs]
-    prepared: dict[Path, PreparedClip] = {}
+    prepared: dict[tuple[Path, bool], PreparedClip] = {}
     sheet: list[SheetRow] = []
     skipped = done = 0
     decisive = params.model_dump(mode="json", exclude={"num_pairs", "batch_size"})
@@ -136,7 +142,8 @@ def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: 
     try:
         for source, driving in tqdm(pairs, "animating", unit="clip", disable=None):
             try:
-                face, clip = (_prepared(c, prepared, loader, options.reference_frame) for c in (source, driving))
+                face = _prepared(source, prepared, loader, options.reference_frame, drives=False)
+                clip = _prepared(driving, prepared, loader, options.reference_frame, drives=True)
             except ClipError as error:
                 if config.dataset_params.on_bad_clip == "error":
                     raise
@@ -160,10 +167,14 @@ def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: 
     log.info("%d clips in %s (%d were there before, %d left out)", len(pairs) - skipped, folder, done, skipped)
 
 
-def _prepared(clip: Clip, known: dict[Path, PreparedClip], loader: ClipLoader, reference: int) -> PreparedClip:
-    if clip.path not in known:
-        known[clip.path] = loader.load(clip, "test", reference=reference)
-    return known[clip.path]
+def _prepared(
+    clip: Clip, known: dict[tuple[Path, bool], PreparedClip], loader: ClipLoader, reference: int, *, drives: bool
+) -> PreparedClip:
+    """A clip in one of its two roles: only a driving clip needs action units, which are taken relative to its own."""
+    key = (clip.path, drives)
+    if key not in known:
+        known[key] = loader.load(clip, "test", action_units=drives, reference=reference)
+    return known[key]
 
 
 def content_hash(clip: PreparedClip) -> str:

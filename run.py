@@ -45,6 +45,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--reference-frame", type=int, default=0, metavar="N", help="animate: frame of the clip that is neutral")
     add("--source-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the source")
     add("--driving-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the clip or its first frame")
+    add("--driving-au", type=Path, metavar="FILE", help="animate: action-unit table of the clip")
     return parser.parse_args(arguments)
 
 
@@ -72,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         reference_frame=arguments.reference_frame,
         source_landmarks=arguments.source_landmarks,
         driving_landmarks=arguments.driving_landmarks,
+        driving_au=arguments.driving_au,
     )
     return _load(DRY_RUN if arguments.dry_run else MODES[arguments.mode])(config, options)
 

@@ -16,6 +16,7 @@ class RunOptions:
         source, driving, result: of an animation without a data set.
         reference_frame: frame of the driving clip, from 0, whose expression is the source's.
         source_landmarks, driving_landmarks: landmark files of `source` and `driving`; None detects them.
+        driving_au: action-unit table of `driving`; None looks for one as for clips of a data set.
     """
 
     config_path: Path
@@ -28,3 +29,4 @@ class RunOptions:
     reference_frame: int = 0
     source_landmarks: Path | None = None
     driving_landmarks: Path | None = None
+    driving_au: Path | None = None

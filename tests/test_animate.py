@@ -101,6 +101,67 @@ def test_modes_of_animation(clips_root, write_experiment, tmp_path, mode, keypoi
     assert np.ptp(keypoints, axis=0).max() > 0
 
 
+@pytest.fixture
+def with_action_units(clips_root, write_experiment, tmp_path):
+    """The command that animates with a tiny network which takes action units; only clips `a`, `b`, `006` have tables."""
+    (clips_root / "au" / "022_3_3.csv").unlink()
+    experiment = write_experiment(clips_root)
+    arguments = ["--config", experiment, "--set", "model_params.au_conditioning=concat"]
+    assert main(*arguments, "--log-dir", tmp_path / "log", "--set", "train_params.num_epochs=1") == 0
+    (checkpoint,) = (tmp_path / "log").glob("*/00000000-checkpoint.pth.tar")
+    return [*arguments, "--mode", "animate", "--checkpoint", checkpoint], checkpoint.parent / "animation"
+
+
+def test_only_driving_clips_need_action_units(with_action_units, clips_root, caplog):
+    command, folder = with_action_units
+    pairs = clips_root / "pairs.csv"
+    pairs.write_text("source,driving\n022_3_3,006\n006,006\n", encoding="utf-8")
+    assert main(*command, "--set", f"dataset_params.pairs_list={pairs}") == 0
+    assert [row["source"] for row in rows(folder / "results.csv")] == ["022_3_3", "006"]
+    assert main(*command) == 2
+    assert "clip 022_3_3: expected" in caplog.text
+
+
+def test_a_clip_that_was_a_source_still_drives_with_its_action_units(with_action_units, clips_root, monkeypatch):
+    command, folder = with_action_units
+    pairs = clips_root / "pairs.csv"
+    pairs.write_text("source,driving\n006,006\n", encoding="utf-8")
+    loaded = []
+    original = animate._animate_pair
+
+    def watching(*arguments):
+        loaded.extend(part for part in arguments if isinstance(part, animate.PreparedClip))
+        return original(*arguments)
+
+    monkeypatch.setattr(animate, "_animate_pair", watching)
+    assert main(*command, "--set", f"dataset_params.pairs_list={pairs}") == 0
+    face, clip = loaded
+    assert face.action_units is None
+    assert clip.action_units[-1, 8].tolist() == [1, 1]
+
+
+def test_the_driving_clips_action_units_can_be_given_by_hand(with_action_units, loose, clips_root, tmp_path, caplog):
+    command, _ = with_action_units
+    command = [*command, *files(loose), "--set", "dataset_params.au_dir=null"]
+    assert main(*command, "--result", tmp_path / "none.mp4") == 2
+    assert "clip clip: expected action units" in caplog.text
+    assert "--driving-au" in caplog.text
+    table = clips_root / "au" / "006.csv"
+    still = tmp_path / "still.csv"
+    header, first, *others = table.read_text(encoding="utf-8").splitlines()
+    same = [", ".join([line.split(", ")[0], *first.split(", ")[1:]]) for line in others]
+    still.write_text("\n".join([header, first, *same]), encoding="utf-8")
+    for name, path in (("moves", table), ("still", still)):
+        assert main(*command, "--result", tmp_path / f"{name}.mp4", "--driving-au", path) == 0
+    moves, none = (
+        [iio.imread(tmp_path / f"{name}_frames" / f"{t:04d}.png") for t in range(FRAMES)] for name in ("moves", "still")
+    )
+    np.testing.assert_array_equal(moves[0], none[0])
+    assert (moves[-1] != none[-1]).any(), "the action units change the picture"
+    assert main(*command, "--result", tmp_path / "x.mp4", "--driving-au", tmp_path / "absent.csv") == 2
+    assert "absent.csv: expected a readable CSV table" in caplog.text
+
+
 def test_avd_needs_its_network_and_uses_it(trained, caplog, tmp_path):
     experiment, checkpoint = trained
     command = ["--config", experiment, "--mode", "animate", "--set", "animate_params.mode=avd"]
