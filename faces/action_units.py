@@ -64,8 +64,9 @@ def clip_action_units(
     """The action units of a clip's frames.
 
     Rows belong to frames by number. A tool counts the frames of its input, OpenFace from 1, py-feat and LibreFace from
-    0 (or from 1); or the numbers are those of the clip's frame files, and the table may then be that of a longer
-    recording. A table that fits in two ways which disagree is an error. Without numbers, the rows are the frames.
+    0 (or from 1); or the numbers are those of the clip's frame files. The table may be that of a longer recording where
+    the files are numbered as in it, not merely from 0 or 1. A table that fits in two ways which disagree is an error.
+    Without numbers, the rows are the frames.
 
     Args:
         num_frames: T of the clip.
@@ -112,7 +113,9 @@ def _rows_of_frames(
     fits = {f"counted from {first}": numbers for first, numbers in counted.items() if given.keys() <= set(numbers)}
     if frame_numbers is not None:
         named = tuple(frame_numbers)
-        if given.keys() <= set(named) or given.keys() >= set(named):
+        # Names that only count the clip's own frames do not tell where in a longer recording the clip begins.
+        tell_where = all(named != tuple(range(first, first + num_frames)) for first in (0, 1))
+        if given.keys() <= set(named) or (tell_where and given.keys() >= set(named)):
             fits["as in the frame files' names"] = named
     if not fits:
         expected = [f"{numbers[0]} to {numbers[-1]}" for numbers in counted.values()]

@@ -192,6 +192,8 @@ def test_a_table_of_a_longer_recording_needs_frame_files_with_its_numbers(write)
     np.testing.assert_allclose(units[:, :, 0], expected(OPENFACE, 10)[3:6], atol=1e-6)
     with pytest.raises(ValueError, match="expected the frame numbers 1 to 3, found 10 rows, 1 to 10"):
         read_action_units(path, 3)
+    with pytest.raises(ValueError, match=r"numbers 1 to 3 or those of the frame files \(1 to 3\), found 10 rows"):
+        read_action_units(path, 3, frame_numbers=(1, 2, 3))
 
 
 def test_numbers_that_fit_twice_must_agree(write):

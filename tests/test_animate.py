@@ -103,7 +103,7 @@ def test_modes_of_animation(clips_root, write_experiment, tmp_path, mode, keypoi
 
 @pytest.fixture
 def with_action_units(clips_root, write_experiment, tmp_path):
-    """The command that animates with a tiny network which takes action units; only clips `a`, `b`, `006` have tables."""
+    """The command that animates with a tiny network which takes action units; `022_3_3` has no table."""
     (clips_root / "au" / "022_3_3.csv").unlink()
     experiment = write_experiment(clips_root)
     arguments = ["--config", experiment, "--set", "model_params.au_conditioning=concat"]
