@@ -17,18 +17,9 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import adjust_hue
 
 from config.sections import AugmentationParams, JitterParam
+from faces.landmarks import MIRRORED_LANDMARKS
 from modules.geometry import robust_similarity
 
-# The iBUG landmark that each landmark becomes in a mirror.
-MIRRORED_LANDMARKS = (
-    *range(16, -1, -1),  # jaw
-    *range(26, 16, -1),  # brows
-    *range(27, 31),  # bridge of the nose
-    *range(35, 30, -1),  # nostrils
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
-    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
-    *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
-)
 _GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision's
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.demo_geometry import SIDES, Key
+from data.demo_geometry import Key
+from faces.facs import parse_code, rise_and_fall
 
 CODES = (
     *("4+7", "1+2", "6+12", "L12", "15+17", "9+10", "R14", "45", "25", "4", "12", "1", "R2", "14", "17", "7"),
@@ -41,24 +42,6 @@ class Clip:
     """(T, 4) shift x, y in pixels of a frame 128 wide, angle in radians, logarithm of the scale; zero at first."""
 
 
-def parse_code(code: str) -> list[tuple[int, tuple[str, ...]]]:
-    """Action units of a FACS code, each with its sides.
-
-    Args:
-        code: such as '4+L12'.
-    Raises:
-        ValueError: not a FACS code.
-    """
-    units = []
-    for part in code.split("+"):
-        sides = {"L": ("left",), "R": ("right",)}.get(part[:1], SIDES)
-        number = part if sides == SIDES else part[1:]
-        if not number.isdigit():
-            raise ValueError(f"FACS code {code!r}: expected action units joined by +, such as '4+L12'")
-        units.append((int(number), sides))
-    return units
-
-
 def plan_clip(rng: np.random.Generator, code: str, head_moves: bool) -> Clip:
     """Draw the timing, the strength and the head motion of a clip.
 
@@ -72,20 +55,13 @@ def plan_clip(rng: np.random.Generator, code: str, head_moves: bool) -> Clip:
     apex = onset + round(rng.uniform(0.3, 0.5) * (offset - onset))
     amplitude = float(rng.uniform(*AMPLITUDE))
     shapes = {}
-    for number, (au, sides) in enumerate(parse_code(code)):
+    for number, unit in enumerate(parse_code(code)):
         level = 1.0 if number == 0 else rng.uniform(*SECONDARY)
         lag = 0 if number == 0 else int(rng.integers(0, 3))
-        shapes.update({(au, side): level * _bell(count, onset + lag, apex + lag, offset + lag) for side in sides})
+        curve = level * rise_and_fall(onset + lag, apex + lag, offset + lag, count)
+        shapes.update({(unit.au, side): curve for side in unit.sides})
     head = _head_motion(rng, count) if head_moves else np.zeros((count, 4))
     return Clip(code, onset, apex, offset, amplitude, shapes, head)
-
-
-def _bell(count: int, onset: int, apex: int, offset: int) -> np.ndarray:
-    """(T,) minimum-jerk rise from onset to apex and slower fall to offset, in [0, 1]."""
-    t = np.arange(count, dtype=np.float64)
-    rise, fall = np.clip((t - onset) / (apex - onset), 0, 1), np.clip((t - apex) / (offset - apex), 0, 1)
-    up, down = (x**3 * (10 - 15 * x + 6 * x**2) for x in (rise, fall))
-    return up - down
 
 
 def _head_motion(rng: np.random.Generator, count: int) -> np.ndarray:

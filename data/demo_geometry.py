@@ -11,15 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.demo_muscles import Bump, Fold, Shade
+from faces.action_units import SIDES
+from faces.landmarks import MIRRORED_LANDMARKS
 
-SIDES = ("left", "right")
 Key = tuple[int, str]
 """An action unit and a side, such as (12, 'left')."""
-MIRROR = np.array(
-    [*range(16, -1, -1), *range(26, 16, -1), *range(27, 31), *range(35, 30, -1)]
-    + [45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40]
-    + [*range(54, 47, -1), *range(59, 54, -1), *range(64, 59, -1), *range(67, 64, -1)]
-)
+MIRROR = np.array(MIRRORED_LANDMARKS)
 """Index of the landmark on the other side, iBUG order."""
 
 

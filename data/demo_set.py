@@ -19,7 +19,7 @@ from data.demo_clips import CODES, Clip, plan_clip
 from data.demo_face import DemoFace
 from data.demo_geometry import Key
 from data.demo_subjects import FOLDER, PHOTOGRAPHS, Portrait, draw_traits
-from faces import alignment, flow, tracking
+from faces import alignment, facs, flow, tracking
 
 SPLITS = ("train", "test")
 GREY_EVERY = 4
@@ -131,7 +131,7 @@ def code_version() -> str:
     """Digest of all code and tables the content of a demo depends on."""
     files = [*FOLDER.glob("demo_*.py"), FOLDER / "make_demo.py", FOLDER / "demo_anatomy.json"]
     files += [*FOLDER.glob("*_landmarks68.csv")]
-    files += [Path(module.__file__) for module in (alignment, flow, tracking)]
+    files += [Path(module.__file__) for module in (alignment, facs, flow, tracking)]
     digest = hashlib.sha256()
     for path in sorted(files, key=lambda p: p.name):
         digest.update(path.name.encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))

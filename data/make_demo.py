@@ -46,12 +46,13 @@ import numpy as np
 if __package__ in (None, ""):  # run as a file: the project's own packages lie beside this folder
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from data.demo_clips import FPS, parse_code
+from data.demo_clips import FPS
 from data.demo_face import Rendered
 from data.demo_geometry import SIDES, Key
 from data.demo_set import SPLITS, Settings, build_face, code_version, intensities, pairs, plan, subject_of
 from data.demo_subjects import FOLDER, PHOTOGRAPHS
 from faces.action_units import ACTION_UNITS
+from faces.facs import parse_code
 from faces.tracking import track
 
 CAMERA_NOISE = 2 / 255
@@ -199,9 +200,9 @@ def _write_action_units(path: Path, code: str, curves: dict[Key, np.ndarray]) ->
     count = len(next(iter(curves.values())))
     still = np.zeros(count)
     columns = {f"AU{au:02d}_r": sum(curves.get((au, side), still) for side in SIDES) / 2 for au in ACTION_UNITS}
-    for au, sides in parse_code(code):
-        if sides != SIDES:
-            columns.update({f"AU{au:02d}_r_{side}": curves.get((au, side), still) for side in SIDES})
+    for unit in parse_code(code):
+        if unit.side is not None:
+            columns.update({f"AU{unit.au:02d}_r_{side}": curves.get((unit.au, side), still) for side in SIDES})
     values = [
         [t + 1, f"{t / FPS:.3f}", "1.00", 1, *(f"{5 * c[t]:.5f}" for c in columns.values())] for t in range(count)
     ]

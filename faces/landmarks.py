@@ -14,6 +14,16 @@ from pathlib import Path
 import numpy as np
 
 COUNT = 68
+MIRRORED_LANDMARKS = (
+    *range(16, -1, -1),  # jaw
+    *range(26, 16, -1),  # brows
+    *range(27, 31),  # bridge of the nose
+    *range(35, 30, -1),  # nostrils
+    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
+    *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
+    *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
+)
+"""The landmark that each landmark becomes in a mirror."""
 SMALLEST_FACE = 8  # pixels; below, coordinates were meant as parts of the frame, or no face was found
 WEIGHTS = {
     "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",

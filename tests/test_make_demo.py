@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from data import make_demo as maker
-from data.demo_clips import CODES, parse_code, plan_clip
-from data.demo_geometry import SIDES
+from data.demo_clips import CODES, plan_clip
 from data.demo_muscles import MUSCLES
 from data.demo_set import Settings, intensities, load_subject, pairs, plan
 from data.demo_subjects import FOLDER
-from faces.action_units import ACTION_UNITS, read_action_units
+from faces.action_units import ACTION_UNITS, SIDES, read_action_units
+from faces.facs import parse_code
 
 SMALL = {"size": 64, "subjects": 1, "clips": 1, "test_subjects": 2, "test_clips": 1}
 
@@ -27,11 +27,8 @@ def demo(tmp_path_factory) -> Path:
     return maker.make_demo(tmp_path_factory.mktemp("data") / "demo", **SMALL)
 
 
-def test_codes():
-    assert parse_code("4+L12") == [(4, SIDES), (12, ("left",))]
-    assert {au for code in CODES[:16] for au, _ in parse_code(code)} == set(MUSCLES)
-    with pytest.raises(ValueError, match="FACS code '4-7'"):
-        parse_code("4-7")
+def test_the_first_codes_hold_every_action_unit():
+    assert {unit.au for code in CODES[:16] for unit in parse_code(code)} == set(MUSCLES)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -60,9 +57,9 @@ def test_default_plan_is_balanced_and_within_limits():
     assert all(source.split("_")[0] != driving.split("_")[0] for source, driving in couples)
     assert len({source for source, _ in couples}) == 16
     test_codes = {plan(settings, driving).code for _, driving in couples}
-    assert {au for code in test_codes for au, _ in parse_code(code)} == set(MUSCLES)
+    assert {unit.au for code in test_codes for unit in parse_code(code)} == set(MUSCLES)
     names = [n for s in settings.subjects_of("train") for n in settings.clips_of(s)]
-    assert {au for n in names for au, _ in parse_code(plan(settings, n).code)} == set(MUSCLES)
+    assert {unit.au for n in names for unit in parse_code(plan(settings, n).code)} == set(MUSCLES)
     clip = plan(settings, names[0])
     values = intensities(settings, names[0])
     assert max(v.max() for v in values.values()) <= 1
