@@ -160,6 +160,9 @@ class WarpModelParams(ModelParams):
     forehead: PositiveFloat | None = 0.4
     """Distance above the brows, in eye distances, of control points that move with the head alone, as do some around
     it; null: none, and the motion of brows and jaw goes on, growing, into hair and background."""
+    steps: PositiveInt = 1
+    """Splines in a row, each for a part of the landmarks' way: more keep the picture from folding where lids close, at
+    so many times the cost."""
 
 
 # --- fomm -----------------------------------------------------------------------------------------------------------

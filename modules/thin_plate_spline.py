@@ -91,9 +91,12 @@ class TPS:
     def grid(self, size: tuple[int, int]) -> Tensor:
         """The spline at every pixel centre: (..., h, w, 2)."""
         points = make_coordinate_grid(size, self.control).reshape(-1, 2)
+        return self.in_parts(points).reshape(*self.control.shape[:-2], *size, 2)
+
+    def in_parts(self, points: Tensor) -> Tensor:
+        """As a call, some of the points at a time, so that many need little memory."""
         rows = max(1, _CHUNK // max(1, self.control.shape[:-1].numel()))
-        mapped = torch.cat([self(part) for part in points.split(rows)], dim=-2)
-        return mapped.reshape(*self.control.shape[:-2], *size, 2)
+        return torch.cat([self(part) for part in points.split(rows, dim=-2)], dim=-2)
 
 
 @dataclass(frozen=True)

@@ -51,3 +51,53 @@ def test_anchors_move_with_the_head():
     grid = generate(moved)["deformation"]
     found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), expected[:, None], align_corners=True)
     assert (found[0, :, 0].T - anchors[0]).abs().max() < 1e-3
+
+
+def closing(steps: int) -> torch.Tensor:
+    """Deformation of a face whose eyes close to a fifth, (SIZE, SIZE, 2) in pixels."""
+    shut = FACE.clone()
+    for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
+        shut[0, upper, 1] += 0.8 * (FACE[0, lower, 1] - FACE[0, upper, 1])
+    model = WarpModel(smoothing=0.0, forehead=0.4, steps=steps)
+    return model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": shut})["deformation"][0] * SIZE / 2
+
+
+def test_closing_lids_fold_one_spline_but_not_two():
+    def area(grid: torch.Tensor) -> torch.Tensor:
+        across, down = grid[1:, 1:] - grid[1:, :-1], grid[1:, 1:] - grid[:-1, 1:]
+        return across[..., 0] * down[..., 1] - across[..., 1] * down[..., 0]
+
+    assert area(closing(1)).min() < area(closing(2)).min()
+    assert area(closing(2)).min() > 0
+
+
+@pytest.mark.parametrize("steps", [2, 5])
+def test_steps_lead_to_the_same_places(steps):
+    model = WarpModel(smoothing=0.0, forehead=0.4, steps=steps)
+    still = model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": FACE})
+    assert (still["prediction"] - IMAGE).abs().max() < 1 / 255
+    moved = FACE + 0.02 * FACE.flip(-1).square()
+    grid = model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": moved})["deformation"]
+    found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), moved[:, None], align_corners=True)
+    assert (found[0, :, 0].T - FACE[0]).norm(dim=-1).max() * (SIZE - 1) / 2 < 0.05
+
+
+def test_landmarks_that_coincide_have_a_spline():
+    closed = FACE.clone()
+    closed[0, [67, 66, 65]] = closed[0, [61, 62, 63]]  # closed lips in whole pixels
+    smile = closed.clone()
+    smile[0, [48, 54], 1] -= 0.05
+    model = WarpModel(smoothing=0.0, forehead=0.4)
+    grid = model.generate(model.encode(IMAGE), {"landmarks": closed}, {"landmarks": smile})["deformation"]
+    found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), smile[:, None], align_corners=True)
+    assert (found[0, :, 0].T - closed[0]).norm(dim=-1).max() * (SIZE - 1) / 2 < 0.1
+
+
+def test_a_smile_leaves_the_background_where_it_is():
+    smile = FACE.clone()
+    smile[0, [48, 54, 60, 64], 1] -= 6 / SIZE
+    moved = displacement(smile)
+    assert moved.max() > 2
+    outside = (FACE[0, [4, 12]] + 1) / 2 * (SIZE - 1) + torch.tensor([[-6, 6], [6, 6]])
+    x, y = outside.round().long().T
+    assert moved[y, x].max() < 0.05 * moved.max()

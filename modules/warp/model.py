@@ -1,8 +1,9 @@
-"""The `warp` family: the source picture moved by one thin-plate spline through its 68 landmarks.
+"""The `warp` family: the source picture moved by a thin-plate spline through its 68 landmarks.
 
 Dimension letters: B batch, H x W image, A anchors.
 """
 
+from itertools import pairwise
 from typing import Any, ClassVar
 
 import torch
@@ -13,29 +14,33 @@ from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import TPS
 
 ANCHORED_BROWS = [17, 19, 21, 22, 24, 26]
-ANCHORED_JAW = [0, 4, 8, 12, 16]
-AROUND = 1.7  # distance of the outer anchors from the face's centre, in that of jaw and forehead
+ANCHORED_JAW = [0, 2, 4, 6, 8, 10, 12, 14, 16]
+LEAST_SMOOTHING = 1e-6  # moves no landmark by 0.02 px of 256; with 0 landmarks that coincide have no spline
+AROUND = (1.25, 1.7)  # distances of the outer anchors from the face's centre, in those of jaw and forehead
 NASION, CHIN = 27, 8
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 
 
 class WarpModel(MotionModel):
-    """Backward warp of the source by a spline from the moved landmarks to its own.
+    """Backward warp of the source by a spline, or a few in a row, from the moved landmarks to its own.
 
     Args:
         smoothing: how far the spline may miss the landmarks, see `TPS`.
         forehead: distance above the brows, in eye distances, of further control points that move with the head alone,
             as do some around it; without them (None) the spline carries the motion of brows and jaw, growing, into hair
             and background.
+        steps: straight parts of the landmarks' way, each with a spline of its own. One spline folds the picture where
+            lids close; several in a row do not, at so many times the cost.
     """
 
     needs_landmarks = motion_from_landmarks = True
     keypoint_name: ClassVar[str] = "landmarks"
 
-    def __init__(self, *, smoothing: float, forehead: float | None):
+    def __init__(self, *, smoothing: float, forehead: float | None, steps: int = 1):
         super().__init__()
         self.smoothing = smoothing
         self.forehead = forehead
+        self.steps = steps
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
         """The landmarks themselves."""
@@ -80,10 +85,20 @@ class WarpModel(MotionModel):
                 head = robust_similarity(own, moved)
                 moved = torch.cat([moved, anchors @ head[:, :, :2].mT + head[:, None, :, 2]], dim=1)
                 own = torch.cat([own, anchors], dim=1)
-            deformation = TPS(moved, own, smoothing=self.smoothing, slope_penalty=0.0).grid(encoded.shape[-2:])
+            deformation = self._backward(moved, own, encoded.shape[-2:])
             source = encoded.expand(len(moved), -1, -1, -1)
             drawn = sample(source, deformation, mode="bicubic", padding="border")
         return {"prediction": drawn.clamp(0, 1), "deformation": deformation}
+
+    def _backward(self, moved: Tensor, own: Tensor, size: tuple[int, int]) -> Tensor:
+        """Where every pixel comes from: (B, n, 2) twice -> (B, h, w, 2)."""
+        smoothing = max(self.smoothing, LEAST_SMOOTHING)
+        way = [torch.lerp(moved, own, step / self.steps) for step in range(self.steps + 1)]
+        splines = [TPS(a, b, smoothing=smoothing, slope_penalty=0.0) for a, b in pairwise(way)]
+        grid = splines[0].grid(size)
+        for spline in splines[1:]:
+            grid = spline.in_parts(grid.flatten(1, 2)).view_as(grid)
+        return grid
 
 
 def head_anchors(landmarks: Tensor, forehead: float) -> Tensor:
@@ -101,4 +116,4 @@ def head_anchors(landmarks: Tensor, forehead: float) -> Tensor:
     above = landmarks[:, ANCHORED_BROWS] + step[:, None]
     centre = landmarks.mean(1, keepdim=True)
     around = torch.cat([landmarks[:, ANCHORED_JAW], above], dim=1)
-    return torch.cat([above, centre + AROUND * (around - centre)], dim=1)
+    return torch.cat([above, *(centre + share * (around - centre) for share in AROUND)], dim=1)
