@@ -1,40 +1,40 @@
-"""`--mode animate`: give source faces the movement of driving clips."""
+"""`--mode animate`: give source faces the movement of driving clips, or, by `animate_codes.py`, of FACS codes."""
 
 import hashlib
-import json
 import logging
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import imageio.v3 as iio
-import numpy as np
-from tqdm import tqdm
-
+from animation_list import Planned, animate_list, content_hash, read_result, write_result
 from checkpoints import initial_model, load_networks, read_checkpoint
-from clips import Clip, ClipError, open_clip
+from clips import Clip, open_clip
 from config.options import RunOptions
 from config.schema import Config
 from devices import make_fabric
 from errors import UserError
 from frames_dataset import ClipLoader, PreparedClip, animation_pairs, find_detector, find_extractor
-from inference import Engine
-from logger import log_to_file
-from results import ResultTable
-from video import SheetRow, side_by_side, write_array, write_contact_sheet, write_frames, write_video
+from inference import Engine, Generated
+from video import SheetRow, side_by_side, write_frames, write_video
 
 log = logging.getLogger("animate")
 
 
 def animate(config: Config, options: RunOptions) -> int:
-    """Animate the pairs of the data set, or one source with one driving clip.
+    """Animate the pairs of the data set, one source with one driving clip, or sources with FACS codes.
 
     Returns:
         Exit status 0.
     Raises:
         UserError: checkpoint, clips or settings cannot be used.
     """
+    if options.au is not None or options.au_list is not None:
+        from animate_codes import animate_codes
+
+        return animate_codes(config, options)
+    for name in ("onset", "apex", "offset", "frames", "fps"):
+        if getattr(options, name) is not None:
+            raise UserError(f"--{name}: expected together with --au, got no code")
     engine, checkpoint_key = make_engine(config, options, config.animate_params.batch_size)
     loader = make_loader(config, engine)
     if options.source or options.driving or options.result:
@@ -92,8 +92,7 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
     for name, path in (("--source", source), ("--driving", driving), ("--result", result)):
         if path is None:
             raise UserError(f"{name}: expected together with --source, --driving and --result, got nothing")
-    if result.suffix.lower() not in (".mp4", ".gif"):
-        raise UserError(f"--result {result}: expected a file ending in .mp4 or .gif")
+    check_result(result)
     face = loader.load(open_clip(source), landmark_file=options.source_landmarks, action_units=False)
     clip = loader.load(
         open_clip(driving),
@@ -102,69 +101,44 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
         reference=options.reference_frame,
     )
     fps = loader.fps(clip)
-    generated = list(engine.animate(face, clip, config.animate_params, reference=options.reference_frame))
+    generated = engine.animate(face, clip, config.animate_params, reference=options.reference_frame)
+    write_one(result, generated, fps, config.animate_params.crf)
+
+
+def check_result(result: Path) -> None:
+    """Refuse a `--result` that is no video."""
+    if result.suffix.lower() not in (".mp4", ".gif"):
+        raise UserError(f"--result {result}: expected a file ending in .mp4 or .gif")
+
+
+def write_one(result: Path, generated: Iterable[Generated], fps: float, crf: int) -> None:
+    """Write a video, and its frames beside it."""
     frames = [g.frame for g in generated]
     folder = result.with_name(f"{result.stem}_frames")
     write_frames(folder, frames)
-    written = write_video(result, frames, fps, crf=config.animate_params.crf)
+    written = write_video(result, frames, fps, crf=crf)
     log.info("wrote %s and its frames in %s", written, folder)
 
 
 # --- pairs of a data set ----------------------------------------------------------------------------------------------
 
 
-SHEET_ROWS = 20  # pairs on the contact sheet, from the start of the list
-COLUMNS = [
-    "source",
-    "driving",
-    "frames",
-    "fps",
-    "apex",  # frame, from 0, in which the keypoints are farthest from the reference frame
-    "largest_motion",  # of a keypoint since the reference frame, in parts of the frame's width
-    "folder",
-    "video",
-    "seconds",
-    "key",
-]
-
-
 def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: ClipLoader, weights: str) -> None:
-    params = config.animate_params
+    reference = options.reference_frame
     folder = result_folder(options, "animation")
-    handler = log_to_file(folder)
-    results = ResultTable(folder / "results.csv", COLUMNS)
-    pairs = animation_pairs(config.dataset_params)[: params.num_pairs]
     prepared: dict[tuple[Path, bool], PreparedClip] = {}
-    sheet: list[SheetRow] = []
-    skipped = done = 0
-    decisive = params.model_dump(mode="json", exclude={"num_pairs", "batch_size"})
-    settings = json.dumps([weights, config.model_options, decisive, options.reference_frame])
-    try:
-        for source, driving in tqdm(pairs, "animating", unit="clip", disable=None):
-            try:
-                face = _prepared(source, prepared, loader, options.reference_frame, drives=False)
-                clip = _prepared(driving, prepared, loader, options.reference_frame, drives=True)
-            except ClipError as error:
-                if config.dataset_params.on_bad_clip == "error":
-                    raise
-                log.warning("left out: %s", error)
-                skipped += 1
-                continue
-            key = hashlib.sha256(f"{settings} {content_hash(face)} {content_hash(clip)}".encode()).hexdigest()[:16]
-            name = f"{clip.clip.label}-{face.clip.label}"
-            if results.finished(name, key):
-                done += 1
-            else:
-                fps = loader.fps(clip)
-                results.add(_animate_pair(config, options.reference_frame, engine, fps, face, clip, folder / name, key))
-            if len(sheet) < SHEET_ROWS:
-                sheet.append(_sheet_row(results.rows[name], clip, folder, options.reference_frame))
-        if sheet:
-            write_contact_sheet(folder / "contact_sheet.png", sheet)
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
-    log.info("%d clips in %s (%d were there before, %d left out)", len(pairs) - skipped, folder, done, skipped)
+
+    def plan(pair: tuple[Clip, Clip]) -> Planned:
+        face = _prepared(pair[0], prepared, loader, reference, drives=False)
+        clip = _prepared(pair[1], prepared, loader, reference, drives=True)
+        return Planned(
+            f"{clip.clip.label}-{face.clip.label}",
+            f"{content_hash(face)} {content_hash(clip)}",
+            lambda result: _animate_pair(config, reference, engine, loader.fps(clip), face, clip, result),
+            lambda row: _sheet_row(row, clip, folder, reference),
+        )
+
+    animate_list(config, folder, [weights, reference], animation_pairs(config.dataset_params), plan)
 
 
 def _prepared(
@@ -177,12 +151,6 @@ def _prepared(
     return known[key]
 
 
-def content_hash(clip: PreparedClip) -> str:
-    """A text that stands for all that a clip brings: frames, landmarks, action units."""
-    arrays = [array.tobytes() for array in (clip.landmarks, clip.action_units) if array is not None]
-    return hashlib.sha256(b"".join([clip.cached.key.encode(), *arrays])).hexdigest()
-
-
 def _animate_pair(
     config: Config,
     reference: int,
@@ -191,38 +159,19 @@ def _animate_pair(
     source: PreparedClip,
     driving: PreparedClip,
     result: Path,
-    key: str,
 ) -> dict[str, Any]:
     """Generate one clip and write everything about it; the row goes into the table when all is there."""
-    began = time.perf_counter()
     params = config.animate_params
     generated = list(engine.animate(source, driving, params, reference=reference))
-    frames, keypoints = [g.frame for g in generated], np.stack([g.keypoints for g in generated])
-    write_frames(result, frames)
-    write_array(result.with_name(f"{result.name}_keypoints.npy"), keypoints)
-    video = ""
+    row = write_result(result, generated, fps, params, reference)
     if params.format != ".png":
-        video = write_video(result.with_name(result.name + params.format), frames, fps, crf=params.crf).name
-        beside = side_by_side(list(driving.cached.frames()), frames)
+        beside = side_by_side(list(driving.cached.frames()), [g.frame for g in generated])
         write_video(result.with_name(f"{result.name}_comparison{params.format}"), beside, fps, crf=params.crf)
-    motion = np.linalg.norm(keypoints - keypoints[reference], axis=-1) / 2  # -> (T, N), frame widths
-    return {
-        "source": source.name,
-        "driving": driving.name,
-        "frames": len(frames),
-        "fps": fps,
-        "apex": int(motion.mean(axis=1).argmax()),
-        "largest_motion": round(float(motion.max()), 6),
-        "folder": result.name,
-        "video": video,
-        "seconds": round(time.perf_counter() - began, 3),
-        "key": key,
-    }
+    return {"source": source.name, "driving": driving.name, "au": "", "onset": "", "offset": "", **row}
 
 
 def _sheet_row(row: Mapping[str, str], driving: PreparedClip, folder: Path, reference: int) -> SheetRow:
     apex = int(row["apex"])
-    shown, frames = driving.cached.frames(), folder / row["folder"]
-    result = [iio.imread(frames / f"{i:04d}.png") for i in (reference, apex)]
+    shown = driving.cached.frames()
     label = f"{row['source']} <- {row['driving']}, apex frame {apex}"
-    return SheetRow(label, (shown[reference], shown[apex]), (result[0], result[1]))
+    return SheetRow(label, read_result(folder, row, reference, apex), (shown[reference], shown[apex]))

@@ -202,7 +202,7 @@ class ClipLoader:
 
     def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
         params, count = self.params, len(cached)
-        rules = TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
+        rules = table_rules(params)
         if path is None and params.au_dir is not None:
             path = _find_table(params.au_dir, clip.name, split)
         if path is not None:
@@ -224,6 +224,11 @@ class ClipLoader:
             self._told.add(text)
         if not known:
             log.warning("%s", text)
+
+
+def table_rules(params: DatasetParams) -> TableRules:
+    """What the config says of tables with gaps."""
+    return TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
 
 
 def _find_table(folder: Path, name: str, split: str) -> Path:
@@ -415,30 +420,50 @@ def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
     Raises:
         ClipError: a list without the columns, or a name that is no clip.
     """
-    clips = {clip.name: clip for clip in split_clips(params, "test")} if params.root_dir else {}
+    clips = clips_by_name(params)
     if params.pairs_list is None:
         if not clips:
             raise ClipError("expected dataset_params.root_dir, or --source and --driving; got neither")
         return [(source, driving) for source in clips.values() for driving in clips.values() if source != driving]
-    try:
-        with params.pairs_list.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ClipError(f"{params.pairs_list}: expected a readable CSV file ({error})") from error
-    if not rows or not {"source", "driving"} <= set(rows[0]):
-        found = ", ".join(rows[0]) if rows else "no rows"
-        raise ClipError(f"{params.pairs_list}: expected the columns source,driving; found {found}")
     pairs = []
-    for line, row in enumerate(rows, 2):
-        source, driving = (_resolve(row[name] or "", clips, params.pairs_list, line) for name in ("source", "driving"))
+    for line, row in read_list(params.pairs_list, ("source", "driving")):
+        names = (row["source"], row["driving"])
+        source, driving = (resolve_clip(name, clips, params.pairs_list, line) for name in names)
         pairs.append((source, driving))
     return pairs
 
 
-def _resolve(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> Clip:
+def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a CSV file under the names of its header, blanks around names and cells left out.
+
+    Raises:
+        ClipError: unreadable, or one of `columns` is missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file, restval="")
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ClipError(f"{path}: expected a readable CSV file ({error})") from error
+    stripped = [(line, {name.strip(): cell.strip() for name, cell in row.items() if name}) for line, row in rows]
+    if not rows or not set(columns) <= set(stripped[0][1]):
+        found = ", ".join(stripped[0][1]) if rows else "no rows"
+        raise ClipError(f"{path}: expected the columns {','.join(columns)}; found {found}")
+    return stripped
+
+
+def clips_by_name(params: DatasetParams) -> dict[str, Clip]:
+    """The test clips by name; none without `root_dir`."""
+    return {clip.name: clip for clip in split_clips(params, "test")} if params.root_dir else {}
+
+
+def resolve_clip(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> Clip:
     """A clip by name, with or without extension: of the test clips, else of the files beside the list.
 
     A clip beside the list keeps its folder as a part of its name, because clips of several folders may share theirs.
+
+    Raises:
+        ClipError: neither; `pairs_list` and `line` say where the name stands.
     """
     beside = pairs_list.parent / name
     suffixes = {p.suffix for p in beside.parent.glob(f"{beside.name}.*") if not p.name.startswith(".")}

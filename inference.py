@@ -77,13 +77,34 @@ class Engine:
                 if moved is None:
                     motion = self._relative(motion_source, self._motion(driving, part), motion_initial, params)
                 else:
-                    motion = self.model.motion(image.expand(len(moved[part]), -1, -1, -1), self._tensor(moved[part]))
+                    motion = self._moved(image, moved[part])
                 condition = self._condition(driving, part, reference)
                 if follow is not None:
                     condition = replace(
                         condition, flow=self._tensor(np.stack([follow(t) for t in range(part.start, part.stop)]))
                     )
                 yield from self._pictures(encoded, motion_source, motion, condition)
+
+    def animate_landmarks(
+        self, source: PreparedClip, landmarks: NDArray[np.float64], action_units: NDArray[np.float32]
+    ) -> Iterator[Generated]:
+        """Move a source face to given landmarks, for families whose motion comes from landmarks alone.
+
+        Args:
+            source: its first frame is the face.
+            landmarks: (T, 68, 2), pixels of the source's own first frame.
+            action_units: (T, 17, 2), 0 to 1; those of frame 0 are the source's.
+        Yields:
+            T frames of the source.
+        """
+        moved = source.to_units(source.cached.from_own(landmarks))
+        with torch.inference_mode(), self.fabric.autocast():
+            image = self._images(source, slice(0, 1))
+            encoded = self.model.encode(image)
+            motion_source = self._motion(source, slice(0, 1), image)
+            for part in self._parts(len(moved)):
+                condition = Condition(au_diff=self._tensor(action_units[part] - action_units[0]))
+                yield from self._pictures(encoded, motion_source, self._moved(image, moved[part]), condition)
 
     def reconstruct(self, clip: PreparedClip) -> Iterator[Generated]:
         """Generate a clip anew from its first frame and each frame's own motion; yields T frames."""
@@ -173,6 +194,10 @@ class Engine:
         if clip.landmarks is not None:
             landmarks = self._tensor(clip.to_units(clip.landmarks[part]))
         return self.model.motion(self._images(clip, part) if image is None else image, landmarks)
+
+    def _moved(self, image: Tensor, landmarks: NDArray[np.float32]) -> Motion:
+        """The motion of a source to landmarks of its own: (1, 3, H, W), (B, 68, 2) in network units."""
+        return self.model.motion(image.expand(len(landmarks), -1, -1, -1), self._tensor(landmarks))
 
     def _condition(self, clip: PreparedClip, part: slice, reference: int) -> Condition:
         if clip.action_units is None:

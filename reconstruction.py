@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from animate import content_hash, make_engine, make_loader, result_folder
+from animate import make_engine, make_loader, result_folder
+from animation_list import content_hash
 from config.options import RunOptions
 from config.schema import Config
 from frames_dataset import ClipLoader, PreparedClip, split_clips

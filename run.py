@@ -46,6 +46,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--source-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the source")
     add("--driving-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the clip or its first frame")
     add("--driving-au", type=Path, metavar="FILE", help="animate: action-unit table of the clip")
+    add("--au", metavar="CODE", help="animate: FACS code instead of a clip, e.g. AU4=2.0,AU7=1.5,L12=1 or 4+L7B")
+    for name, meaning in (("onset", "last at rest"), ("apex", "strongest"), ("offset", "first at rest again")):
+        add(f"--{name}", type=int, metavar="N", help=f"animate --au: frame, from 0, that is the {meaning}")
+    add("--frames", type=int, metavar="N", help="animate --au: length of the clip (default: offset + onset)")
+    add("--fps", type=float, help="animate --au and --au-list: frames a second (default: dataset_params.fps)")
+    add("--au-list", type=Path, metavar="CSV", help="animate: many codes, columns source,au,onset,apex,offset")
+    strength = "animate: intensity, 0 to 5, of action units whose code gives none (default: %(default)s)"
+    add("--au-intensity", type=float, default=2.0, metavar="X", help=strength)
     return parser.parse_args(arguments)
 
 
@@ -74,6 +82,14 @@ def run(arguments: argparse.Namespace) -> int:
         source_landmarks=arguments.source_landmarks,
         driving_landmarks=arguments.driving_landmarks,
         driving_au=arguments.driving_au,
+        au=arguments.au,
+        onset=arguments.onset,
+        apex=arguments.apex,
+        offset=arguments.offset,
+        frames=arguments.frames,
+        fps=arguments.fps,
+        au_list=arguments.au_list,
+        au_intensity=arguments.au_intensity,
     )
     return _load(DRY_RUN if arguments.dry_run else MODES[arguments.mode])(config, options)
 

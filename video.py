@@ -102,26 +102,30 @@ class SheetRow:
 
     Attributes:
         label: what the row shows.
-        driving: the driving clip's onset and apex.
         result: the result's onset and apex.
+        driving: the driving clip's onset and apex; None without such a clip.
     """
 
     label: str
-    driving: tuple[Frame, Frame]
-    result: tuple[Frame, Frame]
+    result: tuple[Frame, ...]
+    driving: tuple[Frame, ...] | None = None
 
 
 def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256) -> None:
     """Write a PNG with one line a clip: onset, apex and difference times 5, of the driving clip and of the result.
+
+    Rows without a driving clip show the result alone.
 
     Args:
         size: height of a picture, pixels.
     Raises:
         UserError: the disk is full.
     """
-    lines = [_text(f"{'driving: onset | apex | difference x5':<48}result: onset | apex | difference x5")]
+    driven = any(row.driving is not None for row in rows)
+    lines = [_text(f"{'driving: onset | apex | difference x5':<48}" * driven + "result: onset | apex | difference x5")]
     for row in rows:
-        pictures = [picture for onset, apex in (row.driving, row.result) for picture in _thirds(onset, apex, size)]
+        shown = [pair for pair in (row.driving, row.result) if pair is not None]
+        pictures = [picture for onset, apex in shown for picture in _thirds(onset, apex, size)]
         lines += [_text(row.label), np.concatenate(pictures, axis=1)]
     width = max(line.shape[1] for line in lines)
     padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]

@@ -17,6 +17,12 @@ class RunOptions:
         reference_frame: frame of the driving clip, from 0, whose expression is the source's.
         source_landmarks, driving_landmarks: landmark files of `source` and `driving`; None detects them.
         driving_au: action-unit table of `driving`; None looks for one as for clips of a data set.
+        au: FACS code of an animation without a driving clip.
+        onset, apex, offset: its last frame at rest, its strongest and its first at rest again, from 0.
+        frames: its length; None takes offset + onset.
+        fps: frames a second of animations from codes; None takes the source's or the config's.
+        au_list: CSV file of many such animations.
+        au_intensity: 0 to 5, of action units whose code gives none.
     """
 
     config_path: Path
@@ -30,3 +36,11 @@ class RunOptions:
     source_landmarks: Path | None = None
     driving_landmarks: Path | None = None
     driving_au: Path | None = None
+    au: str | None = None
+    onset: int | None = None
+    apex: int | None = None
+    offset: int | None = None
+    frames: int | None = None
+    fps: float | None = None
+    au_list: Path | None = None
+    au_intensity: float = 2.0

@@ -122,3 +122,14 @@ def write_experiment(tmp_path: Path):
         return path
 
     return write
+
+
+@pytest.fixture
+def warp_experiment(clips_root: Path, tmp_path: Path) -> Path:
+    """An experiment of the family without networks."""
+    path = tmp_path / "warp.yaml"
+    experiment = tiny_experiment(clips_root)
+    experiment["model_params"] = {"family": "warp"}
+    del experiment["train_params"]
+    path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    return path

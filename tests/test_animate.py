@@ -5,11 +5,10 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import pytest
-import yaml
 
 import animate
 import run
-from tests.conftest import FRAMES, SIZE, face_landmarks, smooth_picture, tiny_experiment, write_clip
+from tests.conftest import FRAMES, SIZE, face_landmarks, smooth_picture, write_clip
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,16 +29,6 @@ def trained(clips_root, write_experiment, tmp_path):
     assert main("--config", experiment, "--log-dir", tmp_path / "log", "--set", "train_params.num_epochs=1") == 0
     (checkpoint,) = (tmp_path / "log").glob("*/00000000-checkpoint.pth.tar")
     return experiment, checkpoint
-
-
-@pytest.fixture
-def warp_experiment(clips_root, tmp_path) -> Path:
-    path = tmp_path / "warp.yaml"
-    experiment = tiny_experiment(clips_root)
-    experiment["model_params"] = {"family": "warp"}
-    del experiment["train_params"]
-    path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
-    return path
 
 
 def test_every_pair_gets_frames_videos_keypoints_and_a_row(trained):
