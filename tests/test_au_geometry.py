@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from config.load import load_config
-from data.au_sheet import CONFIG, draw, intensities, portrait
+from data.au_sheet import CONFIG, draw, intensities, portrait, sheet
 from data.demo_geometry import FaceFrame
 from data.demo_subjects import PHOTOGRAPHS
 from faces import au_geometry
@@ -133,6 +133,19 @@ def test_the_picture_changes_where_the_unit_acts_and_hardly_elsewhere(name):
         assert strong[near].sum() > 0.89 * strong.sum(), f"AU{au}"
         assert strong.max() > 1000, f"AU{au} changes nothing"
         assert strong.sum() > 3 * weak.sum()
+
+
+def test_the_sheet_shows_every_unit_and_the_sides_where_they_are():
+    cell, rows = 32, len(ACTION_UNITS) + 2
+    drawn = sheet(cell)
+    assert drawn.shape[0] == 24 + rows * cell
+    grid = drawn[24:, -8 * cell :].reshape(rows, cell, 8, cell, 3).astype(int)
+    for change in (grid[:, :, 3], grid[:, :, 7]):
+        strength = np.abs(change - 127).sum((1, 3))  # -> (rows, cell), along the width
+        assert (strength.sum(1) > 0).all()
+        left, right = strength[-2:]
+        assert left[cell // 2 :].sum() > 5 * left[: cell // 2].sum(), "the subject's left is the right of the picture"
+        assert right[: cell // 2].sum() > 5 * right[cell // 2 :].sum()
 
 
 @pytest.mark.parametrize(
