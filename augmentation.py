@@ -91,8 +91,9 @@ def augment(batch: dict[str, Any], *, stabilise: bool = False) -> dict[str, Tens
         moved = [_mirror_points(_move_points(out[k], m), mirror) for k, m in zip(_LANDMARKS, maps, strict=True)]
         out["source_landmarks"], out["driving_landmarks"] = _swap(*moved, reverse)
     if "au_diff" in out:
-        sides = torch.where(mirror[:, None, None], out["au_diff"].flip(-1), out["au_diff"])
-        out["au_diff"] = torch.where(reverse[:, None, None], -sides, sides)
+        start, change = (torch.where(mirror[:, None, None], out[k].flip(-1), out[k]) for k in ("source_au", "au_diff"))
+        out["source_au"] = torch.where(reverse[:, None, None], start + change, start)
+        out["au_diff"] = torch.where(reverse[:, None, None], -change, change)
     return out
 
 

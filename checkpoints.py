@@ -20,8 +20,9 @@ import torch
 
 from config.schema import FORMAT, Config
 from errors import UserError
+from modules.au_estimator import AUEstimator
 from modules.losses import VGG19
-from modules.model import MotionModel, Optimiser, build_model
+from modules.model import MotionModel, Optimiser, Trainable, build_model
 
 FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
@@ -139,7 +140,7 @@ def _first_line(error: BaseException) -> str:
 
 def checkpoint_contents(
     config: Config,
-    model: MotionModel,
+    model: Trainable,
     optimisers: Mapping[str, Optimiser],
     *,
     epoch: int,
@@ -166,7 +167,7 @@ def checkpoint_contents(
     )
 
 
-def load_networks(model: MotionModel, contents: Mapping[str, Any], config: Config, path: Path) -> set[str]:
+def load_networks(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> set[str]:
     """Fill a model's networks, strictly.
 
     Args:
@@ -265,7 +266,21 @@ def finished_epoch(contents: Mapping[str, Any], epoch_key: str, path: Path) -> i
     return epoch
 
 
-# --- perceptual network -----------------------------------------------------------------------------------------------
+# --- networks that judge ----------------------------------------------------------------------------------------------
+
+
+def load_au_estimator(path: Path) -> AUEstimator:
+    """The frozen action-unit estimator of `--mode train_au`.
+
+    Raises:
+        CheckpointError: no checkpoint, or one of something else.
+    """
+    contents = read_checkpoint(path)
+    if "au_estimator" not in contents:
+        raise CheckpointError(f"{path}: expected a checkpoint of --mode train_au, found {', '.join(sorted(contents))}")
+    estimator = AUEstimator()
+    _load_state(estimator.au_estimator, contents["au_estimator"], f"{path}: au_estimator")
+    return estimator.requires_grad_(False).eval()
 
 
 def load_vgg19(weights: str) -> VGG19:

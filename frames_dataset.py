@@ -7,6 +7,7 @@ Legend: T frames, H x W image.
 
 import csv
 import logging
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -309,6 +310,12 @@ def identity(name: str) -> str:
     return name.split("#")[0]
 
 
+def subject_of(name: str) -> str:
+    """The person in a clip: what stands before the first `_` or `#` of its name, as in sub01_EP02_01f (CASME II),
+    006_1_2 (SAMM) and s3_po_05 (SMIC-HS)."""
+    return re.split("[_#]", name)[0]
+
+
 class FramesDataset(Dataset[dict[str, Any]]):
     """Training pairs: two frames of one clip with their landmarks and action-unit difference.
 
@@ -333,6 +340,7 @@ class FramesDataset(Dataset[dict[str, Any]]):
         for clip in clips:
             groups.setdefault(identity(clip.name) if params.id_sampling else clip.name, []).append(clip)
         self.groups = list(groups.values())
+        self.subjects = {name: i for i, name in enumerate(sorted({subject_of(clip.name) for clip in clips}))}
         self.num_repeats = num_repeats
 
     def __len__(self) -> int:
@@ -343,7 +351,8 @@ class FramesDataset(Dataset[dict[str, Any]]):
 
         Returns:
             `source`, `driving` uint8 (3, H, W); `source_landmarks`, `driving_landmarks` float32 (68, 2) in [-1, 1];
-            `au_diff` float32 (17, 2), driving minus source; `augmentation`, what `augmentation.augment` applies.
+            `source_au`, `au_diff` float32 (17, 2), intensities of the source and driving minus source; `subject`,
+            number of the person; `augmentation`, what `augmentation.augment` applies.
         """
         epoch, index = item
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -357,12 +366,14 @@ class FramesDataset(Dataset[dict[str, Any]]):
         pair: dict[str, Any] = {
             "source": _to_tensor(frames[i]),
             "driving": _to_tensor(frames[j]),
+            "subject": self.subjects[subject_of(clip.name)],
             "augmentation": draw_augmentation(self.params.augmentation_params, frames.shape[1:3], rng),
         }
         if clip.landmarks is not None:
             pair["source_landmarks"] = torch.from_numpy(clip.to_units(clip.landmarks[i]))
             pair["driving_landmarks"] = torch.from_numpy(clip.to_units(clip.landmarks[j]))
         if clip.action_units is not None:
+            pair["source_au"] = torch.from_numpy(np.array(clip.action_units[i]))
             diff = clip.action_units[j] - clip.action_units[i]
             if self.params.au_noise:
                 noise = rng.uniform(-self.params.au_noise, self.params.au_noise, (2, len(diff), 1))

@@ -69,7 +69,7 @@ class Engine:
         moved = self._transferred(source, driving, params, reference)
         with torch.inference_mode(), self.fabric.autocast():
             image = self._images(source, slice(0, 1))
-            encoded = self.model.encode(image)
+            encoded = self.model.encode(image, self._landmarks(source, slice(0, 1)))
             motion_source = self._motion(source, slice(0, 1), image)
             motion_initial = self._motion(driving, slice(reference, reference + 1))
             follow = self._dense_transfer(source, driving, params, reference)
@@ -100,7 +100,7 @@ class Engine:
         moved = source.to_units(source.cached.from_own(landmarks))
         with torch.inference_mode(), self.fabric.autocast():
             image = self._images(source, slice(0, 1))
-            encoded = self.model.encode(image)
+            encoded = self.model.encode(image, self._landmarks(source, slice(0, 1)))
             motion_source = self._motion(source, slice(0, 1), image)
             for part in self._parts(len(moved)):
                 condition = Condition(au_diff=self._tensor(action_units[part] - action_units[0]))
@@ -110,7 +110,7 @@ class Engine:
         """Generate a clip anew from its first frame and each frame's own motion; yields T frames."""
         with torch.inference_mode(), self.fabric.autocast():
             image = self._images(clip, slice(0, 1))
-            encoded = self.model.encode(image)
+            encoded = self.model.encode(image, self._landmarks(clip, slice(0, 1)))
             motion_source = self._motion(clip, slice(0, 1), image)
             for part in self._parts(len(clip)):
                 condition = self._condition(clip, part, 0)
@@ -190,10 +190,10 @@ class Engine:
             yield Generated(frame, points)
 
     def _motion(self, clip: PreparedClip, part: slice, image: Tensor | None = None) -> Motion:
-        landmarks = None
-        if clip.landmarks is not None:
-            landmarks = self._tensor(clip.to_units(clip.landmarks[part]))
-        return self.model.motion(self._images(clip, part) if image is None else image, landmarks)
+        return self.model.motion(self._images(clip, part) if image is None else image, self._landmarks(clip, part))
+
+    def _landmarks(self, clip: PreparedClip, part: slice) -> Tensor | None:
+        return None if clip.landmarks is None else self._tensor(clip.to_units(clip.landmarks[part]))
 
     def _moved(self, image: Tensor, landmarks: NDArray[np.float32]) -> Motion:
         """The motion of a source to landmarks of its own: (1, 3, H, W), (B, 68, 2) in network units."""

@@ -15,6 +15,7 @@ from errors import UserError
 MODES = {
     "train": "train:train",
     "train_avd": "train_avd:train_avd",
+    "train_au": "train_au:train_au",
     "reconstruction": "reconstruction:reconstruct",
     "animate": "animate:animate",
 }

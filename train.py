@@ -3,12 +3,13 @@
 import logging
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric import Fabric
 from torch import Tensor
@@ -21,6 +22,7 @@ from checkpoints import (
     checkpoint_contents,
     finished_epoch,
     initial_model,
+    load_au_estimator,
     load_networks,
     load_optimisers,
     load_vgg19,
@@ -28,12 +30,12 @@ from checkpoints import (
 )
 from config.options import RunOptions
 from config.schema import Config
-from config.sections import TrainAVDParams, TrainParams
+from config.sections import TrainAUParams, TrainAVDParams, TrainParams
 from devices import make_fabric, seed_step
 from errors import UserError
 from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, find_extractor, split_clips
 from logger import RunLogger, run_folder
-from modules.model import MotionModel, Optimiser
+from modules.model import Optimiser, Trainable
 from visualizer import Visualizer
 
 log = logging.getLogger("train")
@@ -48,12 +50,14 @@ class Job:
         losses: method of the model that gives the losses, `losses` or `avd_losses`.
         optimisers: by name in checkpoints.
         mode: key of the model's published checkpoint names.
+        stabilise: undo the head's own movement between the frames of a pair.
     """
 
-    section: TrainParams | TrainAVDParams
+    section: TrainParams | TrainAVDParams | TrainAUParams
     losses: str
     optimisers: dict[str, Optimiser]
     mode: str
+    stabilise: bool
 
 
 def train(config: Config, options: RunOptions) -> int:
@@ -71,15 +75,30 @@ def train(config: Config, options: RunOptions) -> int:
     settings = section.model_dump()
     wants_vgg = any(settings.get("loss_weights", {}).get("perceptual", ()))
     vgg = load_vgg19(section.perceptual_network) if wants_vgg else None
+    estimator = load_au_estimator(section.au_estimator) if section.needs_au_estimator else None
     try:
-        optimisers = model.prepare_training(settings, vgg)
+        optimisers = model.prepare_training(settings, vgg, estimator)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
-    return run_job(fabric, config, options, model, Job(section, "losses", optimisers, "train"))
+    stabilise = config.dataset_params.remove_head_motion
+    return run_job(fabric, config, options, model, Job(section, "losses", optimisers, "train", stabilise))
 
 
-def run_job(fabric: Fabric, config: Config, options: RunOptions, model: MotionModel, job: Job) -> int:
-    """Load what is needed, train, and say how it ended; returns the exit status."""
+def run_job(
+    fabric: Fabric,
+    config: Config,
+    options: RunOptions,
+    model: Trainable,
+    job: Job,
+    report: Callable[[Path], None] | None = None,
+) -> int:
+    """Load what is needed, train, and say how it ended.
+
+    Args:
+        report: called with the run folder, on one process, when all epochs are done.
+    Returns:
+        Exit status.
+    """
     contents, epoch, step, folder = {}, 0, 0, None
     if options.checkpoint:
         contents = read_checkpoint(options.checkpoint)
@@ -96,6 +115,8 @@ def run_job(fabric: Fabric, config: Config, options: RunOptions, model: MotionMo
         load_optimisers(job.optimisers, contents, options.checkpoint)
     with logging_redirect_tqdm():
         status = trainer.run(epoch, step)
+    if report is not None and not status and fabric.is_global_zero:
+        report(trainer.folder)
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()  # its threads abort the process if they outlive it
     return status
@@ -108,7 +129,7 @@ def new_folder(fabric: Fabric, options: RunOptions, mode: str) -> Path:
     return Path(fabric.broadcast(str(folder)))
 
 
-def training_pairs(config: Config, model: MotionModel, fabric: Fabric, num_repeats: int) -> FramesDataset:
+def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats: int) -> FramesDataset:
     """Clips of the train split as pairs; rank 0 decodes them first, the others find them in the cache."""
     loader = ClipLoader(
         config.dataset_params,
@@ -137,7 +158,7 @@ class Trainer:
     """
 
     def __init__(
-        self, fabric: Fabric, config: Config, model: MotionModel, job: Job, dataset: FramesDataset, folder: Path
+        self, fabric: Fabric, config: Config, model: Trainable, job: Job, dataset: FramesDataset, folder: Path
     ):
         self.fabric, self.config, self.job, self.folder = fabric, config, job, folder
         self.model = model
@@ -222,7 +243,7 @@ class Trainer:
         began = time.perf_counter()
         for raw in self.loader:
             seed_step(self.config.seed, epoch, done, self.fabric.global_rank)
-            batch = augment(raw, stabilise=self.config.dataset_params.remove_head_motion)
+            batch = augment(raw, stabilise=self.job.stabilise)
             terms, generated = self._step(batch, epoch, done)
             done += 1
             if logger and bar is not None:
@@ -238,8 +259,7 @@ class Trainer:
             if self._agreed(stop):
                 break
         if history:
-            means = {name: sum(values[name] for values in history) / len(history) for name in history[0]}
-            log.info("epoch %d: %s", epoch, ", ".join(f"{name} {value:.4g}" for name, value in means.items()))
+            log.info("epoch %d: %s", epoch, ", ".join(f"{name} {value:.4g}" for name, value in _means(history).items()))
         if logger and generated:
             logger.log_picture(epoch, self.visualizer.grid(batch["source"], batch["driving"], generated))
         return done
@@ -306,6 +326,12 @@ class Trainer:
             path = logger.save_interrupted(self._contents(epoch, step))
             log.warning("stopped; the same command with --checkpoint %s goes on", path)
         return 128 + (stop.signal or signal.SIGTERM)
+
+
+def _means(history: list[dict[str, float]]) -> dict[str, float]:
+    """Mean of each value over the steps that have it; not every step has every loss."""
+    names = dict.fromkeys(name for values in history for name in values)
+    return {name: float(np.mean([values[name] for values in history if name in values])) for name in names}
 
 
 class _StopRequest:

@@ -28,4 +28,5 @@ def train_avd(config: Config, options: RunOptions) -> int:
         optimisers = model.prepare_avd(section.model_dump())
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
-    return run_job(fabric, config, options, model, Job(section, "avd_losses", optimisers, "train_avd"))
+    stabilise = config.dataset_params.remove_head_motion
+    return run_job(fabric, config, options, model, Job(section, "avd_losses", optimisers, "train_avd", stabilise))

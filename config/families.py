@@ -7,6 +7,8 @@ from pydantic import Field, model_validator
 
 from config.sections import (
     AsTuple,
+    FilePath,
+    Fraction,
     ModelParams,
     NonNegativeFloat,
     NonNegativeInt,
@@ -109,8 +111,10 @@ class TpsModelParams(ModelParams):
     """`sigmoid` squashes pixel coordinates as MEGC2022-Generation does, which collapses them to one corner."""
     tps_regularization: Literal["exact", "tpsmm"] = "exact"
     """`exact`: equal keypoints give the identity. `tpsmm`: 0.01 on the whole system, for weights trained with it."""
-    au_conditioning: Literal["none", "concat"] = "none"
-    """How the action-unit difference of driving and source enters the inpainting network; `concat` as published."""
+    au_conditioning: Literal["none", "concat", "film"] = "none"
+    """How the action-unit difference of driving and source enters the inpainting network. `concat`: as constant
+    channels, as published, which normalisation all but removes. `film`: it scales and shifts normalised features and
+    the picture where in the face each unit acts, by the landmarks; without a difference nothing changes."""
     common_params: TpsCommonParams = TpsCommonParams()
     generator_params: InpaintingParams = InpaintingParams()
     """Inpainting network."""
@@ -129,6 +133,21 @@ class TpsLossWeights(PictureWeights):
     """Weight of the background's forward-backward consistency."""
     motion: NonNegativeFloat = 0.0
     """Weight of the mean length of the motion in pixels: keeps textureless skin at rest instead of at random."""
+    shading: NonNegativeFloat = 10.0
+    """Weight of the error of furrows and shades (`au_conditioning: film`), local motion put right before."""
+    relative_au: NonNegativeFloat = 0.0
+    """Weight of the relative action-unit constraint: what `au_estimator` sees change in the prediction, over all action
+    units, against the difference that was asked for. A unit that should rest and does not is punished, too."""
+
+
+class CrossIdentityWeights(Section):
+    """Losses of steps in which one person drives another: no true picture exists."""
+
+    keypoint: NonNegativeFloat = 10.0
+    """Weight of the distance, in half frame widths, by which the picture misses the keypoints it should follow."""
+    identity: NonNegativeFloat = 10.0
+    """Weight of the mean absolute difference of prediction and source at an eighth of the size, where a
+    micro-expression is too small to be seen and the face is not."""
 
 
 class TpsTrainParams(TrainParams):
@@ -136,6 +155,8 @@ class TpsTrainParams(TrainParams):
     """Learning rate of every network."""
     lr_zones: NonNegativeFloat = 0.01
     """Learning rate of the keypoints' zones (`dense_motion_params.locality`), a few hundred numbers."""
+    lr_shading: NonNegativeFloat = 2e-3
+    """Learning rate of the furrows and shades of the action units (`au_conditioning: film`), maps of half a face."""
     bg_start: NonNegativeInt = 10
     """First epoch with background movement."""
     dropout_epoch: NonNegativeInt = 35
@@ -147,6 +168,28 @@ class TpsTrainParams(TrainParams):
     dropout_inc_epoch: PositiveInt = 10
     """Epochs over which it grows by `dropout_maxp`."""
     loss_weights: TpsLossWeights = TpsLossWeights()
+    au_estimator: FilePath | None = None
+    """Checkpoint of `--mode train_au`, for `loss_weights.relative_au`."""
+    relative_au_warmup: NonNegativeInt = 0
+    """Epochs over which the weight of that loss grows from zero."""
+    au_weights: dict[PositiveInt, NonNegativeFloat] = {}
+    """Weights of single action units in that loss, by number; 1 for all others."""
+    cross_identity: Fraction = 0.0
+    """Share of the steps in which each person of a batch is driven by the next one, where they differ; those steps
+    train on `relative_au` and `cross_identity_weights` alone."""
+    cross_identity_weights: CrossIdentityWeights = CrossIdentityWeights()
+
+    @property
+    def needs_au_estimator(self) -> bool:
+        return self.loss_weights.relative_au > 0
+
+    @model_validator(mode="after")
+    def _has_estimator(self) -> "TpsTrainParams":
+        if self.needs_au_estimator and self.au_estimator is None:
+            raise ValueError("au_estimator: expected a checkpoint of --mode train_au with loss_weights.relative_au")
+        if self.cross_identity and not self.needs_au_estimator:
+            raise ValueError("cross_identity: expected a weight of loss_weights.relative_au, got none")
+        return self
 
 
 # --- warp -----------------------------------------------------------------------------------------------------------

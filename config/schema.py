@@ -25,6 +25,7 @@ from config.sections import (
     NonNegativeInt,
     ReconstructionParams,
     Section,
+    TrainAUParams,
     TrainAVDParams,
     TrainParams,
     VisualizerParams,
@@ -48,6 +49,8 @@ class Config(Section):
     """`--mode train`."""
     train_avd_params: TrainAVDParams = TrainAVDParams()
     """`--mode train_avd`."""
+    train_au_params: TrainAUParams = TrainAUParams()
+    """`--mode train_au`."""
     animate_params: AnimateParams = AnimateParams()
     """`--mode animate`."""
     reconstruction_params: ReconstructionParams = ReconstructionParams()
@@ -93,6 +96,17 @@ class TpsConfig(Config):
             raise ValueError(
                 "model_params.common_params.num_tps: expected 10, the number of landmark groups, with "
                 f"`keypoints: landmarks`, got {model.common_params.num_tps}"
+            )
+        if model.au_conditioning == "film" and model.keypoints != "landmarks":
+            raise ValueError("model_params.au_conditioning: film: expected `keypoints: landmarks`, got learned ones")
+        if self.train_params.needs_au_estimator and model.au_conditioning == "none":
+            raise ValueError("train_params.loss_weights.relative_au: expected au_conditioning `film` or `concat`")
+        if self.train_params.needs_au_estimator and not (
+            model.keypoints == "landmarks" and self.dataset_params.remove_head_motion
+        ):
+            raise ValueError(
+                "train_params.loss_weights.relative_au: expected `keypoints: landmarks` and "
+                "dataset_params.remove_head_motion, because the estimator compares faces in one pose"
             )
         if not model.common_params.multi_mask and self.train_params.loss_weights.warp_loss:
             raise ValueError("train_params.loss_weights.warp_loss: expected 0 with `multi_mask: false`, got a weight")

@@ -188,6 +188,11 @@ class TrainParams(Section):
     transform_params: TransformParams = TransformParams()
     """Random warp of the equivariance losses."""
 
+    @property
+    def needs_au_estimator(self) -> bool:
+        """Whether a loss judges pictures by `au_estimator`; families that have such a loss say so."""
+        return False
+
 
 class TrainAVDParams(Section):
     """`--mode train_avd`: the network that moves keypoints of one person the way another one's moved."""
@@ -212,6 +217,45 @@ class TrainAVDParams(Section):
     """Weight of the affine error; only the region family has one."""
     random_scale: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """The driving keypoints are scaled per axis by a factor from [1 - x, 1 + x]."""
+
+
+class TrainAUWeights(Section):
+    """Losses of the action-unit estimator."""
+
+    difference: NonNegativeFloat = 1.0
+    """Weight of the error of the action units' difference between two frames."""
+    explanation: NonNegativeFloat = 0.5
+    """Weight of what the true difference, by the learned motion and shading, leaves unexplained of the change."""
+    intensity: NonNegativeFloat = 0.1
+    """Weight of the error of the intensities of a single frame."""
+    roughness: NonNegativeFloat = 0.03
+    """Weight of the squared second differences of the learned maps."""
+    motion: NonNegativeFloat = 0.03
+    """Weight of the squared learned motion beyond that of `data/action_unit_geometry.csv`, in 0.03 eye distances."""
+    shading: NonNegativeFloat = 20.0
+    """Weight of the squared learned shading: other faces have other furrows, so motion is to explain what it can."""
+
+
+class TrainAUParams(Section):
+    """`--mode train_au`: the network that reads action units off pictures, for the loss `relative_au`."""
+
+    num_epochs: PositiveInt = 20
+    """Epochs in all."""
+    num_repeats: PositiveInt = 4
+    """Passes over the clips in one epoch."""
+    batch_size: PositiveInt = 16
+    """Pairs a step on each device."""
+    dataloader_workers: NonNegativeInt = 4
+    """Processes that load pairs."""
+    checkpoint_freq: PositiveInt = 10
+    """Epochs between checkpoints."""
+    keep_checkpoints: PositiveInt | None = None
+    """How many of the newest checkpoints stay; null keeps all."""
+    epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (12, 17)
+    """Epochs at which every learning rate is divided by ten."""
+    lr: PositiveFloat = 0.01
+    """Learning rate of shading and weights; the motion's is three times, the intensity network's a tenth of it."""
+    loss_weights: TrainAUWeights = TrainAUWeights()
 
 
 class NormalizationParams(Section):

@@ -3,6 +3,7 @@
 Dimension letters: B batch, C channels, H x W image, h x w feature map.
 """
 
+from collections.abc import Callable
 from math import prod
 from typing import Literal
 
@@ -11,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Norm = Literal["instance", "batch"]
+
+Modulation = Callable[[Tensor], Tensor]
+"""Changes normalised features, (B, C, h, w) -> (B, C, h, w)."""
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:
@@ -44,19 +48,20 @@ class DownBlock2d(nn.Module):
 
 
 class UpBlock2d(nn.Module):
-    """Nearest doubling, convolution, normalisation, ReLU: (B, in, h, w) -> (B, out, 2h, 2w)."""
+    """Nearest doubling, convolution, normalisation, modulation, ReLU: (B, in, h, w) -> (B, out, 2h, 2w)."""
 
     def __init__(self, in_features: int, out_features: int, norm: Norm):
         super().__init__()
         self.conv = nn.Conv2d(in_features, out_features, 3, padding=1)
         self.norm = _norm(norm, out_features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return F.relu(self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))))
+    def forward(self, x: Tensor, modulation: Modulation | None = None) -> Tensor:
+        out = self.norm(self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest")))
+        return F.relu(out if modulation is None else modulation(out))
 
 
 class ResBlock2d(nn.Module):
-    """Pre-activation residual block: (B, C, h, w) -> (B, C, h, w)."""
+    """Pre-activation residual block, modulated after its second normalisation: (B, C, h, w) -> (B, C, h, w)."""
 
     def __init__(self, features: int, norm: Norm):
         super().__init__()
@@ -65,9 +70,9 @@ class ResBlock2d(nn.Module):
         self.norm1 = _norm(norm, features)
         self.norm2 = _norm(norm, features)
 
-    def forward(self, x: Tensor) -> Tensor:
-        out = self.conv1(F.relu(self.norm1(x)))
-        return self.conv2(F.relu(self.norm2(out))) + x
+    def forward(self, x: Tensor, modulation: Modulation | None = None) -> Tensor:
+        out = self.norm2(self.conv1(F.relu(self.norm1(x))))
+        return self.conv2(F.relu(out if modulation is None else modulation(out))) + x
 
 
 def level_features(block_expansion: int, max_features: int, level: int) -> int:

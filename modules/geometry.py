@@ -102,6 +102,59 @@ def warp_features(features: Tensor, deformation: Tensor, *, align_corners: bool 
     return sample(features, grid, align_corners=align_corners)
 
 
+def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur of a map, its border going on outside.
+
+    Args:
+        x: (B, C, H, W), H and W above 3 sigma.
+        sigma: standard deviation in pixels.
+    Returns:
+        (B, C, H, W).
+    """
+    radius = max(1, round(3 * sigma))
+    at = torch.arange(-radius, radius + 1, device=x.device)
+    line = torch.exp(-0.5 * (at / sigma) ** 2)
+    line = (line / line.sum()).to(x.dtype)
+    flat = F.pad(x.flatten(0, 1)[:, None], (radius,) * 4, mode="replicate")
+    return F.conv2d(F.conv2d(flat, line[None, None, None]), line[None, None, :, None])[:, 0].unflatten(0, x.shape[:2])
+
+
+def slope(x: Tensor, axis: int) -> Tensor:
+    """Central differences of (..., H, W) along axis -1 or -2, a pixel as unit, zero at the ends."""
+    length = x.shape[axis]
+    inner = (x.narrow(axis, 2, length - 2) - x.narrow(axis, 0, length - 2)) / 2
+    return F.pad(inner, (1, 1, 0, 0) if axis == -1 else (0, 0, 1, 1))
+
+
+def aligned(picture: Tensor, target: Tensor, window: float, noise: float, iterations: int = 2) -> Tensor:
+    """A picture with what little local motion parts it from another one undone.
+
+    Args:
+        picture: (B, C, H, W) in [0, 1], what is moved.
+        target: (B, C, H, W) in [0, 1].
+        window: standard deviation, pixels, of the neighbourhood that moves as one.
+        noise: grey levels a pixel, in [0, 1], that stand for no motion: smooth skin stays.
+        iterations: each reaches about as far as an edge is wide.
+    Returns:
+        (B, C, H, W); how bright a smooth place is does not change.
+    Source: Lucas and Kanade (1981), regularised.
+    """
+    height, width = picture.shape[-2:]
+    half = picture.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    grid = make_coordinate_grid((height, width), picture)
+    shift = torch.zeros_like(grid).expand(len(picture), -1, -1, -1)  # pixels
+    for _ in range(iterations):
+        moved = sample(picture, grid + shift / half, padding="border")
+        middle, difference = (moved + target) / 2, target - moved
+        x, y = slope(middle, -1), slope(middle, -2)
+        products = torch.stack([x * x, x * y, y * y, x * difference, y * difference], dim=1).sum(2)
+        xx, xy, yy, xd, yd = gaussian_blur(products, window).unbind(1)
+        xx, yy = xx + noise**2, yy + noise**2
+        step = torch.stack([yy * xd - xy * yd, xx * yd - xy * xd], dim=-1) / (xx * yy - xy * xy)[..., None]
+        shift = shift + step.clamp(-1, 1)
+    return sample(picture, grid + shift / half, padding="border")
+
+
 def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:
     """Map points by homogeneous matrices.
 

@@ -10,12 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from modules.losses import VGG19
+
+if TYPE_CHECKING:
+    from modules.au_estimator import AUEstimator
 
 Motion = dict[str, Tensor]
 """What a family knows of the movement in one frame: keypoints, Jacobians or regions, each (B, ...)."""
@@ -58,35 +61,61 @@ class Optimiser:
     adversary: bool = False
 
 
-class MotionModel(nn.Module, ABC):
-    """A family's networks, wired.
+class Trainable(nn.Module):
+    """What the training loop trains: networks with losses.
 
     Attributes:
-        needs_landmarks: `motion` needs the 68 landmarks of a frame.
-        motion_from_landmarks: `motion` depends on the landmarks alone, not on the image.
-        needs_action_units: `generate` needs `Condition.au_diff`.
-        takes_flow: `generate` can make use of `Condition.flow`.
-        keypoint_name: name of the keypoints (B, N, 2) in a motion, which pictures show.
+        needs_landmarks: pairs of frames need 68 landmarks.
+        needs_action_units: pairs of frames need the difference of their action units.
         optional_networks: networks that a checkpoint may lack.
+        frozen_helpers: children that belong to the losses and are no networks of the model.
         checkpoint_suffixes, epoch_keys: published ending of checkpoint names, and name of the last finished epoch in
             them, by mode.
     """
 
     needs_landmarks: bool = False
-    motion_from_landmarks: bool = False
     needs_action_units: bool = False
-    takes_flow: bool = False
-    keypoint_name: ClassVar[str]
     optional_networks: ClassVar[frozenset[str]] = frozenset()
-    checkpoint_suffixes: ClassVar[Mapping[str, str]] = {
-        "train": "-checkpoint.pth.tar",
-        "train_avd": "-checkpoint.pth.tar",
-    }
-    epoch_keys: ClassVar[Mapping[str, str]] = {"train": "epoch", "train_avd": "epoch"}
+    frozen_helpers: ClassVar[frozenset[str]] = frozenset({"picture_loss", "relative_au_loss", "to_low_pass"})
+    checkpoint_suffixes: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("train", "train_avd", "train_au"), "-checkpoint.pth.tar"
+    )
+    epoch_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("train", "train_avd", "train_au"), "epoch")
 
     def networks(self) -> dict[str, nn.Module]:
         """The networks under their names in checkpoints."""
-        return {name: module for name, module in self.named_children() if name != "picture_loss"}
+        return {name: module for name, module in self.named_children() if name not in self.frozen_helpers}
+
+    def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weighted losses of a batch of training pairs.
+
+        Args:
+            batch: `source`, `driving` (B, 3, H, W) in [0, 1]; `source_landmarks`, `driving_landmarks` (B, 68, 2);
+                `source_au`, `au_diff` (B, 17, 2), intensities of the source and driving minus source; the last four
+                where they are needed; `subject` (B,), number of the person.
+            epoch: from 0, for schedules.
+        Returns:
+            Named weighted scalars, and what was generated.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no losses")
+
+    def discriminator_losses(self, batch: Mapping[str, Tensor], generated: dict[str, Any]) -> dict[str, Tensor]:
+        """Losses of the second step of adversarial families; empty for the others."""
+        return {}
+
+
+class MotionModel(Trainable, ABC):
+    """A family's networks, wired.
+
+    Attributes:
+        motion_from_landmarks: `motion` depends on the landmarks alone, not on the image.
+        takes_flow: `generate` can make use of `Condition.flow`.
+        keypoint_name: name of the keypoints (B, N, 2) in a motion, which pictures show.
+    """
+
+    motion_from_landmarks: bool = False
+    takes_flow: bool = False
+    keypoint_name: ClassVar[str]
 
     @abstractmethod
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
@@ -123,8 +152,15 @@ class MotionModel(nn.Module, ABC):
         """
 
     @abstractmethod
-    def encode(self, source: Tensor) -> Any:
-        """Compute what depends on the source alone, once a clip: (B, 3, H, W) in [0, 1] -> the family's own object."""
+    def encode(self, source: Tensor, landmarks: Tensor | None = None) -> Any:
+        """Compute what depends on the source alone, once a clip.
+
+        Args:
+            source: (B, 3, H, W) in [0, 1].
+            landmarks: (B, 68, 2), xy in [-1, 1]; for families that need them.
+        Returns:
+            The family's own object.
+        """
 
     @abstractmethod
     def generate(
@@ -141,34 +177,21 @@ class MotionModel(nn.Module, ABC):
             `prediction` (B, 3, H, W) in [0, 1], and named intermediates.
         """
 
-    def prepare_training(self, settings: Mapping[str, Any], vgg: VGG19 | None) -> dict[str, Optimiser]:
+    def prepare_training(
+        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
+    ) -> dict[str, Optimiser]:
         """Make ready for `losses`.
 
         Args:
             settings: the section `train_params`.
             vgg: perceptual network, where the settings weigh it.
+            au_estimator: frozen, where the settings weigh the relative action-unit constraint.
         Returns:
             Optimisers under their names in checkpoints.
         Raises:
             NotImplementedError: the family has nothing to train.
         """
         raise NotImplementedError("this family has nothing to train; use it with --mode animate")
-
-    def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weighted losses of a batch of training pairs.
-
-        Args:
-            batch: `source`, `driving` (B, 3, H, W) in [0, 1]; `source_landmarks`, `driving_landmarks` (B, 68, 2);
-                `au_diff` (B, 17, 2); the last three where the family needs them.
-            epoch: from 0, for schedules.
-        Returns:
-            Named weighted scalars, and what was generated.
-        """
-        raise NotImplementedError(f"{type(self).__name__} has no losses")
-
-    def discriminator_losses(self, batch: Mapping[str, Tensor], generated: dict[str, Any]) -> dict[str, Tensor]:
-        """Losses of the second step of adversarial families; empty for the others."""
-        return {}
 
     def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
         """Make ready for `avd_losses`: every network but the AVD network is frozen.

@@ -267,3 +267,21 @@ def test_torchvision_finds_the_file_where_the_message_says(tmp_path, monkeypatch
     torch.save(state, tmp_path / "checkpoints" / "vgg19-dcbb9e9d.pth")
     network = load_vgg19("imagenet")
     torch.testing.assert_close(network.state_dict()["slice1.0.bias"], state["features.0.bias"])
+
+
+def test_a_published_checkpoint_with_action_units_fits_strictly(tmp_path):
+    experiment = tiny_experiment(tmp_path)
+    del experiment["format"], experiment["model_params"]["family"], experiment["model_params"]["keypoints"]
+    config = build_config(experiment, "test").config
+    assert config.model_params.au_conditioning == "concat"
+    model = build_model(config.family, config.model_options)
+    optimisers = model.prepare_training(config.train_params.model_dump(), None)
+    contents = published_contents(model, optimisers)
+    path = tmp_path / "00000099-checkpoint.pth.tar"
+    torch.save(contents, path)
+    filled = load_networks(build_model(config.family, config.model_options), read_checkpoint(path), config, path)
+    assert filled >= {"inpainting_network", "dense_motion_network", "kp_detector"}
+    experiment["dataset_params"]["au_dir"] = None
+    plain = build_config(experiment, "test").config
+    with pytest.raises(CheckpointError, match=r"inpainting_network: does not fit the config \(.*other size"):
+        load_networks(build_model(plain.family, plain.model_options), read_checkpoint(path), plain, path)

@@ -20,6 +20,7 @@ from modules.geometry import (
     sample,
 )
 from modules.thin_plate_spline import TPS, Regularization
+from modules.tps.au_conditioning import AURest
 from modules.tps.keypoint_detector import POINTS_PER_TPS
 
 _SHARPNESS = 4.0
@@ -96,6 +97,7 @@ class DenseMotionNetwork(nn.Module):
             they give instead of finding them. None: the network alone decides, as published.
         background_logit: initial share of the background beside the zones, see `KeypointZones`.
         initial_occlusion: value with which occlusion maps start, 0 to 1. None: about one half, as published.
+        au_rest: action units say where the face rests, see `AURest`.
     Source: TPSMM (Zhao and Zhang, 2022), dense motion network and multi-resolution occlusion masks.
     """
 
@@ -114,6 +116,7 @@ class DenseMotionNetwork(nn.Module):
         locality: float | None = None,
         background_logit: float = -4.0,
         initial_occlusion: float | None = None,
+        au_rest: bool = False,
     ):
         super().__init__()
         self.num_tps = num_tps
@@ -145,6 +148,7 @@ class DenseMotionNetwork(nn.Module):
             self.zones = KeypointZones(POINTS_PER_TPS * num_tps, locality, background_logit)
             nn.init.zeros_(self.maps.weight)
             nn.init.zeros_(self.maps.bias)
+        self.au_rest = AURest() if au_rest else None
         if initial_occlusion is not None:
             for head in self.occlusion:
                 nn.init.zeros_(head.weight)
@@ -158,6 +162,7 @@ class DenseMotionNetwork(nn.Module):
         bg_param: Tensor | None = None,
         dropout: tuple[float, Tensor] | None = None,
         flow: Tensor | None = None,
+        action_units: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor | list[Tensor]]:
         """Mix the splines from driving to source keypoints into one deformation.
 
@@ -168,15 +173,18 @@ class DenseMotionNetwork(nn.Module):
             dropout: probability and uniform numbers (B, K + 1) of `dropout_softmax`; None uses every spline.
             flow: (B, H, W, 2), see `Condition.flow`: replaces the splines' own motion where the maps let them move the
                 picture. None: the splines.
+            action_units: with `au_rest` alone: difference (B, A, 2) and the source's face coordinates (B, H, W, 2).
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
             `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; `occlusion_map`, list
             coarse to fine of (B, 1, h_i, w_i), 1 keeps the warped source.
         """
         with full_precision(source):
-            return self._forward(source.float(), kp_driving.float(), kp_source.float(), bg_param, dropout, flow)
+            return self._forward(
+                source.float(), kp_driving.float(), kp_source.float(), bg_param, dropout, flow, action_units
+            )
 
-    def _forward(self, source, kp_driving, kp_source, bg_param, dropout, flow):
+    def _forward(self, source, kp_driving, kp_source, bg_param, dropout, flow, action_units):
         small = self.down(source) if hasattr(self, "down") else source
         size = small.shape[-2:]
         heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
@@ -186,6 +194,10 @@ class DenseMotionNetwork(nn.Module):
         logits = self.maps(decoded[-1])
         if self.zones is not None:
             logits = logits + self.zones(kp_driving, size)
+        if self.au_rest is not None:
+            au_diff, coordinates = action_units
+            rest = self.au_rest(au_diff.float(), resize_grid(coordinates, size))
+            logits = torch.cat([logits[:, :1] + rest, logits[:, 1:]], dim=1)
         maps = F.softmax(logits, dim=1) if dropout is None else dropout_softmax(logits, *dropout)
         if flow is None:
             deformation = (maps[..., None] * transformations).sum(1)

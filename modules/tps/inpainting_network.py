@@ -1,13 +1,21 @@
 """Inpainting network: the warped source's features, faded where they are of no use, decoded to the picture.
 
-Dimension letters: B batch, C channels, H x W image, A action units.
+Dimension letters: B batch, C channels, H x W image, h x w map, A = 17 action units.
 """
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from modules.blocks import DownBlock2d, ResBlock2d, SameBlock2d, UpBlock2d, level_features
-from modules.geometry import resize_map, warp_features
+from modules.blocks import DownBlock2d, Modulation, ResBlock2d, SameBlock2d, UpBlock2d, level_features
+from modules.face_frame import ACTION_UNITS
+from modules.geometry import resize_grid, resize_map, warp_features
+from modules.tps.au_conditioning import AUModulation, AUShading, active_regions
+
+AUConditioning = Literal["none", "concat", "film"]
 
 
 class InpaintingNetwork(nn.Module):
@@ -17,8 +25,10 @@ class InpaintingNetwork(nn.Module):
         num_channels: C.
         block_expansion, max_features, num_down_blocks: channels of the first level, their limit, levels below it.
         multi_mask: one occlusion map for each level; else one in all.
-        num_cond_channels: A constant channels joined to every decoder stage (`au_conditioning: concat`); 0 for none.
-            They enter blocks that begin with instance normalisation, which removes constants: the effect is faint.
+        au_conditioning: `concat` joins the action-unit difference to every decoder stage as A constant channels, as
+            published; the instance normalisation behind removes them but for borders, so that the effect is faint.
+            `film` scales and shifts features after normalisation, and the picture, where in the face a unit acts.
+        num_cond_channels: A of `concat`.
     Source: TPSMM (Zhao and Zhang, 2022), inpainting network; FMEG-TPSRAU (MM 2022), relative action units.
     """
 
@@ -30,24 +40,32 @@ class InpaintingNetwork(nn.Module):
         max_features: int,
         num_down_blocks: int = 3,
         multi_mask: bool = True,
-        num_cond_channels: int = 0,
+        au_conditioning: AUConditioning = "none",
+        num_cond_channels: int = len(ACTION_UNITS),
     ):
         super().__init__()
+        if au_conditioning not in ("none", "concat", "film"):
+            raise ValueError(f"expected au_conditioning 'none', 'concat' or 'film', got {au_conditioning!r}")
         self.multi_mask = multi_mask
-        self.num_cond_channels = num_cond_channels
+        self.au_conditioning = au_conditioning
+        joined_units = num_cond_channels if au_conditioning == "concat" else 0
         widths = [level_features(block_expansion, max_features, i) for i in range(num_down_blocks + 1)]
         self.first = SameBlock2d(num_channels, block_expansion, 7, 3, "instance")
         self.down_blocks = nn.ModuleList(
             DownBlock2d(widths[i], widths[i + 1], "instance") for i in range(num_down_blocks)
         )
-        up_blocks, resblocks = [], []
+        up_blocks, resblocks, modulated = [], [], []
         for i in reversed(range(num_down_blocks)):
-            joined = widths[i + 1] * (1 if i == num_down_blocks - 1 else 2) + num_cond_channels
+            joined = widths[i + 1] * (1 if i == num_down_blocks - 1 else 2) + joined_units
             up_blocks.append(UpBlock2d(joined, widths[i], "instance"))
             resblocks += [ResBlock2d(joined, "instance"), ResBlock2d(joined, "instance")]
+            modulated += [joined, joined, widths[i]]
         self.up_blocks = nn.ModuleList(up_blocks)
         self.resblock = nn.ModuleList(resblocks)
         self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
+        if au_conditioning == "film":
+            self.au_modulation = nn.ModuleList(AUModulation(width) for width in modulated)
+            self.au_shading = AUShading()
 
     def encode(self, source: Tensor) -> list[Tensor]:
         """Features of the source alone: (B, C, H, W) -> num_down_blocks + 1 maps, fine to coarse."""
@@ -63,6 +81,7 @@ class InpaintingNetwork(nn.Module):
         deformation: Tensor,
         occlusion_map: list[Tensor],
         au_diff: Tensor | None = None,
+        coordinates: Tensor | None = None,
     ) -> dict[str, Tensor]:
         """Warp, occlude and decode.
 
@@ -71,26 +90,58 @@ class InpaintingNetwork(nn.Module):
             encoded: what `encode` gives for it.
             deformation: (B, h, w, 2) absolute sampling coordinates.
             occlusion_map: maps coarse to fine, (B, 1, h_i, w_i), 1 keeps the warped source.
-            au_diff: (B, A) action units of driving minus source; with `num_cond_channels` alone.
+            au_diff: (B, A, 2) action units of driving minus source, left and right; for a conditioned network alone.
+            coordinates: (B, H, W, 2) face coordinates of the source, from `face_coordinates`; for `film` alone.
         Returns:
-            `prediction` (B, C, H, W) in [0, 1] and `deformed` (B, C, H, W), the warped source.
+            `prediction` (B, C, H, W) in [0, 1] and `deformed` (B, C, H, W), the warped source; with `film`, too,
+            `unshaded` (B, C, H, W), the prediction before shading, and `log_gain` (B, 1, H, W).
         Raises:
             ValueError: `au_diff` is missing, or given to a network without conditioning.
         """
-        if (au_diff is not None) != bool(self.num_cond_channels):
+        if (au_diff is None) != (self.au_conditioning == "none"):
             raise ValueError(f"expected au_diff exactly for a conditioned network, got {au_diff is not None}")
+        if (coordinates is None) != (self.au_conditioning != "film"):
+            raise ValueError(f"expected face coordinates exactly for `film`, got {coordinates is not None}")
         warped = self.warp_encoded(encoded, deformation, occlusion_map)
+        modulations = self._modulations(au_diff, coordinates, deformation)
         out = warped[0]
         for level, up_block in enumerate(self.up_blocks):
-            if au_diff is not None:
-                out = torch.cat([out, au_diff[:, :, None, None].expand(-1, -1, *out.shape[-2:])], dim=1)
-            out = up_block(self.resblock[2 * level + 1](self.resblock[2 * level](out)))
+            if self.au_conditioning == "concat":
+                constant = au_diff.mean(-1)[:, :, None, None]  # the published network knows no sides
+                out = torch.cat([out, constant.expand(-1, -1, *out.shape[-2:])], dim=1)
+            for block in (self.resblock[2 * level], self.resblock[2 * level + 1], up_block):
+                out = block(out, next(modulations))
             if level < len(self.up_blocks) - 1:
                 out = torch.cat([out, warped[level + 1]], dim=1)
         mask = resize_map(occlusion_map[-1], out.shape[-2:])
         out = torch.sigmoid(self.final(out * (1 - mask) + warped[-1]).float())
         deformed = warp_features(source, deformation)
-        return {"prediction": out * (1 - mask) + deformed * mask, "deformed": deformed}
+        prediction = out * (1 - mask) + deformed * mask
+        if self.au_conditioning != "film":
+            return {"prediction": prediction, "deformed": deformed}
+        log_gain = warp_features(self.au_shading(au_diff, coordinates), deformation)
+        return {
+            "prediction": (prediction * log_gain.exp()).clamp(max=1),
+            "deformed": deformed,
+            "unshaded": prediction,
+            "log_gain": log_gain,
+        }
+
+    def _modulations(
+        self, au_diff: Tensor | None, coordinates: Tensor | None, deformation: Tensor
+    ) -> Iterator[Modulation | None]:
+        """What changes the normalised features of each decoder block, in the order of the blocks."""
+        if self.au_conditioning != "film":
+            yield from [None] * (3 * len(self.up_blocks))
+            return
+        quarter = (coordinates.shape[1] // 4, coordinates.shape[2] // 4)  # regions are smooth
+        active = warp_features(active_regions(au_diff, resize_grid(coordinates, quarter)), deformation)
+        for modulation in self.au_modulation:
+            yield partial(self._modulate, modulation, active)
+
+    @staticmethod
+    def _modulate(modulation: AUModulation, active: Tensor, features: Tensor) -> Tensor:
+        return modulation(features, resize_map(active, features.shape[-2:]))
 
     def warp_encoded(self, encoded: list[Tensor], deformation: Tensor, occlusion_map: list[Tensor]) -> list[Tensor]:
         """Warp and occlude features level by level.

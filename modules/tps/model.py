@@ -7,10 +7,21 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from modules.au_estimator import AUEstimator, RelativeAULoss
 from modules.avd_network import AVDNetwork
-from modules.geometry import full_precision, hull_area, make_coordinate_grid, sample
+from modules.blocks import AntiAliasInterpolation2d
+from modules.face_frame import face_coordinates
+from modules.geometry import (
+    aligned,
+    full_precision,
+    gaussian_blur,
+    hull_area,
+    make_coordinate_grid,
+    resize_grid,
+    sample,
+)
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.thin_plate_spline import RandomWarp
@@ -20,8 +31,11 @@ from modules.tps.inpainting_network import InpaintingNetwork
 from modules.tps.keypoint_detector import POINTS_PER_TPS, KPDetector, LandmarkKeypoints
 from modules.tps.landmark_groups import LANDMARK_GROUPS
 
-NUM_ACTION_UNITS = 17
 _CLIP_NORM = 10.0
+_ALIGNMENT_WINDOW, _ALIGNMENT_NOISE = 0.02, 0.02  # frame widths; grey levels a pixel, several times a camera's noise
+_SHADING_BLUR = 0.8  # pixels: camera noise is finer than furrows
+_SHADING_ROUGHNESS = 1e-5
+_LOW_PASS = 0.125  # at this size a face can be told, a micro-expression not be seen
 
 
 class TPSModel(MotionModel):
@@ -57,7 +71,7 @@ class TPSModel(MotionModel):
         self.inpainting_network = InpaintingNetwork(
             num_channels=num_channels,
             multi_mask=multi_mask,
-            num_cond_channels=NUM_ACTION_UNITS if self.needs_action_units else 0,
+            au_conditioning=au_conditioning,
             **generator_params,
         )
         self.dense_motion_network = DenseMotionNetwork(
@@ -65,6 +79,7 @@ class TPSModel(MotionModel):
             num_channels=num_channels,
             occlusion_levels=generator_params["num_down_blocks"] + 1 if multi_mask else None,
             regularization=tps_regularization,
+            au_rest=au_conditioning == "film",
             **dense_motion_params,
         )
         if self.needs_landmarks:
@@ -110,9 +125,17 @@ class TPSModel(MotionModel):
             change = change * (hull_area(kp_source) / hull_area(kp_initial)).sqrt()[:, None, None]
         return {"fg_kp": kp_source + change}
 
-    def encode(self, source: Tensor) -> dict[str, Any]:
-        """Features of the source at every level, beside the source itself."""
-        return {"source": source, "features": self.inpainting_network.encode(source)}
+    def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
+        """See `MotionModel.encode`: the source, its features at every level, and with `film` its face coordinates."""
+        encoded = {"source": source, "features": self.inpainting_network.encode(source)}
+        if self.inpainting_network.au_conditioning == "film":
+            if landmarks is None:
+                raise ValueError("expected 68 landmarks for `au_conditioning: film`, got none")
+            height, width = source.shape[-2:]
+            with full_precision(source):
+                half = face_coordinates(landmarks.float(), (height // 2, width // 2))  # smooth enough for half the size
+                encoded["coordinates"] = resize_grid(half, (height, width))
+        return encoded
 
     def generate(
         self,
@@ -136,14 +159,25 @@ class TPSModel(MotionModel):
         if background and self.bg_predictor is not None and "frame" in motion_driving and "frame" in motion_source:
             bg_param = self._background(_expand(motion_source["frame"], batch), motion_driving["frame"])
         kp_source = _expand(motion_source["fg_kp"], batch)
-        flow = condition.flow if condition is not None else None
-        dense = self.dense_motion_network(source, motion_driving["fg_kp"], kp_source, bg_param, dropout, flow)
-        au_diff = None
+        au_diff = coordinates = None
         if self.needs_action_units:
             if condition is None or condition.au_diff is None:
                 raise ValueError("expected Condition.au_diff for a model with au_conditioning, got none")
-            au_diff = condition.au_diff.mean(-1)  # the published network knows no sides
-        drawn = self.inpainting_network(source, features, dense["deformation"], dense["occlusion_map"], au_diff)
+            au_diff = condition.au_diff
+        if "coordinates" in encoded:
+            coordinates = _expand(encoded["coordinates"], batch)
+        dense = self.dense_motion_network(
+            source,
+            motion_driving["fg_kp"],
+            kp_source,
+            bg_param,
+            dropout,
+            condition.flow if condition is not None else None,
+            (au_diff, coordinates) if coordinates is not None else None,
+        )
+        drawn = self.inpainting_network(
+            source, features, dense["deformation"], dense["occlusion_map"], au_diff, coordinates
+        )
         return {**dense, **drawn, "bg_param": bg_param}
 
     def _background(self, source: Tensor, driving: Tensor) -> Tensor:
@@ -161,7 +195,9 @@ class TPSModel(MotionModel):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def prepare_training(self, settings: Mapping[str, Any], vgg: VGG19 | None) -> dict[str, Optimiser]:
+    def prepare_training(
+        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: AUEstimator | None = None
+    ) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_training`. Settings of Adam and of clipping are the published ones."""
         self.settings = settings
         weights = settings["loss_weights"]
@@ -172,6 +208,9 @@ class TPSModel(MotionModel):
             gradient=weights["gradient"],
             vgg=vgg,
         )
+        if au_estimator is not None:
+            self.relative_au_loss = RelativeAULoss(au_estimator, settings["au_weights"])
+            self.to_low_pass = AntiAliasInterpolation2d(3, _LOW_PASS, "nearest")
         self.avd_network.requires_grad_(False)
         optimisers = {
             "optimizer": self._optimiser("inpainting_network", "dense_motion_network", "kp_detector", unclipped=1)
@@ -182,22 +221,38 @@ class TPSModel(MotionModel):
 
     def _optimiser(self, *names: str, unclipped: int = 0, start_epoch: int = 0) -> Optimiser:
         networks = self.networks()
-        zones = self.dense_motion_network.zones
-        own = set(zones.parameters()) if zones is not None else set()
-        weights = [w for name in names for w in networks[name].parameters() if w not in own]
-        groups = [{"params": weights, "lr": self.settings["lr_generator"], "weight_decay": 1e-4}]
-        if own and "dense_motion_network" in names:
-            groups.append({"params": list(zones.parameters()), "lr": self.settings["lr_zones"]})
+        slow = [weight for name in names for weight in networks[name].parameters()]
+        fast = []
+        for part, rate in self._maps().items():
+            own = set(part.parameters())
+            if own & set(slow):
+                slow = [weight for weight in slow if weight not in own]
+                fast.append({"params": list(part.parameters()), "lr": self.settings[rate]})
+        groups = [{"params": slow, "lr": self.settings["lr_generator"], "weight_decay": 1e-4}, *fast]
         adam = torch.optim.Adam(groups, betas=(0.5, 0.999))
         return Optimiser(adam, names, {name: _CLIP_NORM for name in names[unclipped:]}, start_epoch)
 
+    def _maps(self) -> dict[nn.Module, str]:
+        """Parts that are maps of the face, which no weight decay should shrink, and the names of their rates."""
+        maps: dict[nn.Module, str] = {}
+        if self.dense_motion_network.zones is not None:
+            maps[self.dense_motion_network.zones] = "lr_zones"
+        if self.dense_motion_network.au_rest is not None:
+            maps[self.dense_motion_network.au_rest] = "lr_zones"
+        if self.inpainting_network.au_conditioning == "film":
+            maps[self.inpainting_network.au_shading] = "lr_shading"
+        return maps
+
     def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """See `MotionModel.losses`. Source: TPSMM (Zhao and Zhang, 2022), training objective."""
+        """See `Trainable.losses`. Source: TPSMM (Zhao and Zhang, 2022), training objective; relative action units
+        FMEG-TPSRAU (MM 2022)."""
+        if self.settings["cross_identity"] and torch.rand(()) < self.settings["cross_identity"]:
+            return self._cross_identity_losses(batch, epoch)
         source, driving = batch["source"], batch["driving"]
         motion_source = self.motion(source, batch.get("source_landmarks"))
         motion_driving = self.motion(driving, batch.get("driving_landmarks"))
         with_background = self.bg_predictor is not None and epoch >= self.settings["bg_start"]
-        encoded = self.encode(source)
+        encoded = self.encode(source, batch.get("source_landmarks"))
         generated = self.generate(
             encoded,
             motion_source,
@@ -206,19 +261,78 @@ class TPSModel(MotionModel):
             dropout=self._dropout(epoch, source),
             background=with_background,
         )
-        losses = self.picture_loss(generated["prediction"], driving)
         weights = self.settings["loss_weights"]
+        shading = {}
+        if "log_gain" in generated:
+            shading = self._shading_losses(generated, driving)
+            # Shading must not paint what motion misses: the other losses do not reach it.
+            gain = generated["log_gain"].detach().exp()
+            generated["prediction"] = (generated["unshaded"] * gain).clamp(max=1)
+        losses = {**self.picture_loss(generated["prediction"], driving), **shading}
         if weights["equivariance_value"] and not self.needs_landmarks:
             losses["equivariance_value"] = weights["equivariance_value"] * self._equivariance(driving, motion_driving)
         if weights["warp_loss"]:
             losses["warp_loss"] = weights["warp_loss"] * self._warp_loss(driving, encoded, generated)
         if weights["motion"]:
             losses["motion"] = weights["motion"] * self._motion_length(generated["deformation"], source)
+        if weights["relative_au"]:
+            losses["relative_au"] = self._relative_au(source, generated, batch, batch["au_diff"], epoch)
         if weights["bg"] and with_background:
             there, back = generated["bg_param"], self._background(driving, source)
             identity = torch.eye(3, device=there.device)
             losses["bg"] = weights["bg"] * (identity - there @ back).abs().mean()
         return losses, {**generated, "kp_source": motion_source["fg_kp"], "kp_driving": motion_driving["fg_kp"]}
+
+    def _shading_losses(self, generated: dict[str, Any], driving: Tensor) -> dict[str, Tensor]:
+        """What shading is learned from: the driving frame, brought into line with the prediction; and smoothness."""
+        weights, log_gain = self.settings["loss_weights"], generated["log_gain"]
+        with torch.no_grad(), full_precision(driving):
+            now = generated["prediction"].float()
+            wanted = aligned(driving.float(), now, _ALIGNMENT_WINDOW * driving.shape[-1], _ALIGNMENT_NOISE)
+        unshaded = generated["unshaded"].detach().float()
+        missed = gaussian_blur(unshaded * log_gain.exp() - wanted, _SHADING_BLUR).abs().mean()
+        maps = self.inpainting_network.au_shading.log_gain
+        rough = sum(maps.diff(dim=axis).square().sum() for axis in (-1, -2)) + maps.square().sum()
+        return {"shading": weights["shading"] * (missed + _SHADING_ROUGHNESS * rough)}
+
+    def _relative_au(
+        self, source: Tensor, generated: dict[str, Any], batch: Mapping[str, Tensor], au_diff: Tensor, epoch: int
+    ) -> Tensor:
+        """The relative action-unit constraint, its weight growing from zero."""
+        warmup = self.settings["relative_au_warmup"]
+        grown = min(1.0, epoch / warmup) if warmup else 1.0
+        loss = self.relative_au_loss(source, generated["prediction"], batch["source_landmarks"], au_diff)
+        return grown * self.settings["loss_weights"]["relative_au"] * loss
+
+    def _cross_identity_losses(
+        self, batch: Mapping[str, Tensor], epoch: int
+    ) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Losses of a step in which each person of the batch is driven by the next one; the picture that would be true
+        is not known. Where both are the same person, nobody moves."""
+        source, landmarks = batch["source"], batch["source_landmarks"]
+        differs = (batch["subject"] != batch["subject"].roll(-1, 0)).float()[:, None, None]
+        motion_source = self.motion(source, landmarks)
+        others = (self.motion(source, batch[name].roll(-1, 0)) for name in ("driving_landmarks", "source_landmarks"))
+        moved = self.relative(motion_source, *others, "relative")["fg_kp"]
+        kp_source = motion_source["fg_kp"]
+        motion = {"fg_kp": torch.lerp(kp_source, moved, differs)}
+        au_diff = differs * batch["au_diff"].roll(-1, 0)
+        condition = Condition(au_diff=au_diff)
+        generated = self.generate(
+            self.encode(source, landmarks), motion_source, motion, condition, self._dropout(epoch, source), False
+        )
+        with full_precision(source):
+            # The keypoints of the moved face must come from those of the face at rest.
+            reached = sample(generated["deformation"].permute(0, 3, 1, 2), motion["fg_kp"][:, None])[:, :, 0].mT
+            missed = (reached - kp_source).abs().mean()
+            changed = (self.to_low_pass(generated["prediction"].float()) - self.to_low_pass(source.float())).abs()
+        weights = self.settings["cross_identity_weights"]
+        losses = {
+            "cross_relative_au": self._relative_au(source, generated, batch, au_diff, epoch),
+            "cross_keypoint": weights["keypoint"] * missed,
+            "cross_identity": weights["identity"] * changed.mean(),
+        }
+        return losses, {**generated, "kp_source": kp_source, "kp_driving": motion["fg_kp"]}
 
     def _dropout(self, epoch: int, source: Tensor) -> tuple[float, Tensor] | None:
         settings = self.settings

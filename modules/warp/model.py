@@ -69,7 +69,7 @@ class WarpModel(MotionModel):
             change = change * areas.sqrt()[:, None, None]
         return {"landmarks": source["landmarks"] + change}
 
-    def encode(self, source: Tensor) -> Tensor:
+    def encode(self, source: Tensor, landmarks: Tensor | None = None) -> Tensor:
         """The source itself."""
         return source
 

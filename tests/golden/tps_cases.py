@@ -59,7 +59,8 @@ def inpainting_network(kwargs: dict[str, Any]) -> nn.Module:
         "multi_mask",
         "num_cond_channels",
     )
-    return InpaintingNetwork(**{name: kwargs[name] for name in names if name in kwargs})
+    conditioning = "concat" if kwargs.get("num_cond_channels") else "none"
+    return InpaintingNetwork(au_conditioning=conditioning, **{name: kwargs[name] for name in names if name in kwargs})
 
 
 @builds("bg_predictor", "tps", "megc")
@@ -213,9 +214,10 @@ def inpainting(fixture: Fixture) -> Outputs:
         motion = "dense_motion.multi" if network.multi_mask else "dense_motion.single"
         deformation, masks = inputs[f"{motion}.deformation"], indexed(inputs, f"{motion}.occlusion_map")
         encoded = network.encode(inputs["source"])
-        variants = {name: inputs.get("au") if network.num_cond_channels else None}
-        if network.num_cond_channels:
-            variants[name.replace("au_", "au_zero_", 1)] = torch.zeros_like(inputs["au"])
+        variants: dict[str, Tensor | None] = {name: None}
+        if network.au_conditioning == "concat":
+            both_sides = inputs["au"][..., None].expand(-1, -1, 2)
+            variants = {name: both_sides, name.replace("au_", "au_zero_", 1): torch.zeros_like(both_sides)}
         for variant, au in variants.items():
             outputs[variant] = {
                 **network(inputs["source"], encoded, deformation, masks, au),

@@ -1,0 +1,294 @@
+"""Action units of a face from its picture, and above all their difference between two pictures of one face.
+
+Every face is first brought to one shape by its landmarks and cut into halves, the left one mirrored, so that one half's
+networks and maps serve all faces and both sides.
+
+Dimension letters: B batch, H x W image, h x w map, A = 17 action units, N pixels, K columns.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from modules.face_frame import (
+    ACTION_UNITS,
+    HALF_FACE,
+    action_unit_regions,
+    eye_distances_a_pixel,
+    half_face_grids,
+    spread_over_half_face,
+)
+from modules.geometry import full_precision, gaussian_blur, sample, slope
+from modules.model import Optimiser, Trainable
+
+_GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601
+_MAPS = (32, 19)  # size of the learned maps; they are smooth
+_SCALES = ((1.2, 1), (2.4, 2))  # standard deviation of a blur, and the step with which its pixels are taken
+_UNIT = 0.03  # eye distances: about one pixel of half a face, in which motion is counted
+_CONTRAST = 4.0  # pixels over which contrast is evened out
+_NUISANCE_RIDGE = 1e-4
+
+
+class AUEstimator(Trainable):
+    """Intensities of a face by a small network; differences by the motion and the shading that explain them.
+
+    A network that reads intensities off one picture cannot tell a low brow from a lowered one, and what it learns of
+    few faces does not hold for others. The difference of two pictures of a face is, for small motion, a sum over
+    action units of intensity times (motion along the picture's own gradient + shading). `difference` solves for the
+    intensities by least squares, beside free illumination and head motion; motion and shading of each unit are learned
+    maps of half a face. The face itself enters through its gradient alone.
+
+    Args:
+        landmark_motion: (A, 68, 2) displacement of the landmarks of the left half by each unit at full intensity, x
+            lateral, y down, eye distances; where the learned motion starts. None leaves it out, for weights to be
+            loaded.
+    Source: linear appearance models fitted by least squares: active appearance models (Cootes et al., 2001), optical
+        flow in a parametric basis (Bergen et al., 1992).
+    """
+
+    needs_landmarks = needs_action_units = True
+
+    def __init__(self, landmark_motion: Tensor | None = None):
+        super().__init__()
+        self.au_estimator = _Networks(landmark_motion)
+
+    def forward(self, image: Tensor, landmarks: Tensor) -> Tensor:
+        """Intensities of a face.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+            landmarks: (B, 68, 2), xy in [-1, 1].
+        Returns:
+            (B, A, 2) in [0, 1], left and right half of the subject.
+        """
+        with full_precision(image):
+            return torch.sigmoid(self.au_estimator.intensity_logits(self.halves(image, landmarks)))
+
+    def difference(self, source: Tensor, driving: Tensor, landmarks: Tensor) -> Tensor:
+        """Action units of one picture minus those of another one of the same face.
+
+        Args:
+            source, driving: (B, 3, H, W) in [0, 1], the head in one pose.
+            landmarks: (B, 68, 2), xy in [-1, 1], of the source.
+        Returns:
+            (B, A, 2), left and right half; differentiable in both pictures.
+        """
+        with full_precision(source):
+            halves = (self.halves(picture, landmarks) for picture in (source, driving))
+            return self.difference_of_halves(*halves, landmarks)
+
+    def halves(self, image: Tensor, landmarks: Tensor) -> Tensor:
+        """Grey halves of faces in one shape.
+
+        Args:
+            image: (B, 3, H, W) in [0, 1].
+            landmarks: (B, 68, 2), xy in [-1, 1]: where the face at rest is, in the picture's head pose.
+        Returns:
+            (2B, 1, *HALF_FACE), left and right half by turns.
+        """
+        grey = (image.float() * image.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+        both = grey[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
+        return sample(both, half_face_grids(landmarks.float()).flatten(0, 1), padding="border")
+
+    def difference_of_halves(self, source: Tensor, driving: Tensor, landmarks: Tensor) -> Tensor:
+        """As `difference`, for halves of faces; the head may have moved between the pictures they were taken from.
+
+        Args:
+            source, driving: (2B, 1, *HALF_FACE), from `halves`.
+            landmarks: (B, 68, 2), xy in [-1, 1], of the source.
+        """
+        return self._explained(source, driving, landmarks)[0]
+
+    def _explained(self, source: Tensor, driving: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The differences, the columns (2B, K, N) that explain the change and the change itself (2B, N)."""
+        landmarks = landmarks.float()
+        steps = eye_distances_a_pixel(landmarks, half_face_grids(landmarks)).flatten(0, 1)  # -> (2B, h, w, 2, 2)
+        columns, change = self.au_estimator.columns(source, driving, steps)
+        return self.au_estimator.solve(columns, change).unflatten(0, (-1, 2)).mT, columns, change
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def prepare_training(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
+        """Make ready for `losses`; `settings` is the section `train_au_params`."""
+        self.settings = settings
+        network = self.au_estimator
+        groups = [
+            {"params": [network.motion, network.motion_scale], "lr": 3 * settings["lr"]},
+            {"params": [network.shading, network.log_weight, network.log_ridge, network.gain], "lr": settings["lr"]},
+            {"params": list(network.intensity.parameters()), "lr": 0.1 * settings["lr"], "weight_decay": 1e-2},
+        ]
+        adam = torch.optim.AdamW(groups, weight_decay=0.0)
+        return {"optimizer_au": Optimiser(adam, ("au_estimator",), {"au_estimator": 1.0})}
+
+    def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weighted losses of pairs of frames: differences, how well they explain the change, intensities, smoothness.
+
+        Args:
+            batch: as for `MotionModel.losses`, with `source_au` (B, A, 2), the head in one pose in both frames.
+            epoch: from 0.
+        """
+        weights, network = self.settings["loss_weights"], self.au_estimator
+        source, driving = _disguised(batch["source"], batch["driving"])
+        landmarks = batch["source_landmarks"]
+        halves = [self.halves(picture, landmarks) for picture in (source, driving)]
+        found, columns, change = self._explained(*halves, landmarks)
+        wanted = batch["au_diff"]
+        moving = 1 + 4 * (wanted.abs() > 0.02)  # most units rest most of the time
+        explained = torch.einsum("bk,bkn->bn", wanted.mT.flatten(0, 1), columns[:, : len(ACTION_UNITS)])
+        intensity = torch.sigmoid(network.intensity_logits(halves[1]))
+        losses = {
+            "difference": weights["difference"] * (moving * _huber(found - wanted)).mean(),
+            "explanation": weights["explanation"] * (change - explained).square().mean(),
+            "intensity": weights["intensity"] * _huber(intensity - batch["source_au"] - wanted).mean(),
+            "roughness": weights["roughness"] * sum(_roughness(m) for m in (network.motion, network.shading)),
+            "motion": weights["motion"] * network.motion.square().mean(),
+            "shading": weights["shading"] * network.shading.square().mean(),
+        }
+        return {name: loss for name, loss in losses.items() if weights[name]}, {}
+
+
+class RelativeAULoss(nn.Module):
+    """Relative action-unit constraint: the prediction shows the difference that was asked for, and no other.
+
+    Args:
+        estimator: frozen.
+        weights: of single action units, by number; 1 for all others.
+    Raises:
+        ValueError: a number that is none of the action units.
+    """
+
+    def __init__(self, estimator: AUEstimator, weights: Mapping[int, float]):
+        super().__init__()
+        if unknown := set(weights) - set(ACTION_UNITS):
+            raise ValueError(f"au_weights: expected action units among {ACTION_UNITS}, got {min(unknown)}")
+        self.estimator = estimator
+        values = torch.tensor([float(weights.get(unit, 1.0)) for unit in ACTION_UNITS])
+        self.register_buffer("weights", values / values.sum(), persistent=False)
+
+    def forward(self, source: Tensor, prediction: Tensor, landmarks: Tensor, au_diff: Tensor) -> Tensor:
+        """Weighted mean |A(prediction) - A(source) - dAU| over action units, sides and samples.
+
+        Args:
+            source, prediction: (B, 3, H, W) in [0, 1], the head in one pose.
+            landmarks: (B, 68, 2), xy in [-1, 1], of the source.
+            au_diff: (B, A, 2) wanted, left and right.
+        """
+        error = (self.estimator.difference(source, prediction, landmarks) - au_diff).abs().mean((0, 2))
+        return (error * self.weights).sum()
+
+
+class _Networks(nn.Module):
+    """Parameters of the estimator, and what they compute for halves of faces."""
+
+    def __init__(self, landmark_motion: Tensor | None):
+        super().__init__()
+        units = len(ACTION_UNITS)
+        start = torch.zeros(units, 68, 2) if landmark_motion is None else landmark_motion.float()
+        self.register_buffer("landmark_motion", spread_over_half_face(start, _MAPS) / _UNIT)
+        self.motion_scale = nn.Parameter(torch.ones(units, 1, 1, 1))
+        self.motion = nn.Parameter(torch.zeros(units, 2, *_MAPS))
+        self.shading = nn.Parameter(torch.zeros(units, 1, *_MAPS))
+        self.log_weight = nn.Parameter(torch.zeros(len(_SCALES), 1, *_MAPS))
+        self.log_ridge = nn.Parameter(torch.full((units,), -3.0))
+        self.gain = nn.Parameter(torch.ones(units))
+        self.intensity = nn.Sequential(
+            *(layer for i, o in ((1, 16), (16, 24), (24, 32)) for layer in (nn.Conv2d(i, o, 3, 2, 1), nn.ReLU())),
+            nn.Flatten(),
+            nn.Linear(32 * (HALF_FACE[0] // 8) * (HALF_FACE[1] // 8), units),
+        )
+
+    def intensity_logits(self, halves: Tensor) -> Tensor:
+        """(2B, 1, h, w) -> (B, A, 2)."""
+        even = halves - gaussian_blur(halves, _CONTRAST)
+        even = even / (gaussian_blur(even.square(), _CONTRAST).sqrt() + 0.05)
+        return self.intensity(even).unflatten(0, (-1, 2)).mT
+
+    def columns(self, source: Tensor, driving: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """What a unit of each action unit, of head motion and of illumination would change, and what has changed.
+
+        Args:
+            source, driving: (2B, 1, h, w), halves of the faces.
+            steps: (2B, h, w, 2, 2), from `eye_distances_a_pixel`.
+        Returns:
+            (2B, K, N), action units first, and (2B, N).
+        """
+        regions = action_unit_regions(self.motion)[:, None]
+        motion = regions * _grown(self.motion + self.motion_scale * self.landmark_motion)
+        shading = regions * _grown(self.shading)
+        head, light = _nuisance(self.motion)
+        motion, weights = torch.cat([motion, head]), _grown(self.log_weight).exp()
+        along = torch.linalg.inv(steps) * _UNIT  # pixels of the half face for a step in the face
+        columns, changes = [], []
+        for (blur, stride), weight in zip(_SCALES, weights, strict=True):
+            first, second = gaussian_blur(source, blur), gaussian_blur(driving, blur)
+            middle, change = (first + second) / 2, second - first
+            slope_x, slope_y = (slope(middle, axis) for axis in (-1, -2))
+            contrast = gaussian_blur(slope_x.square() + slope_y.square(), _CONTRAST).sqrt()
+            lateral = slope_x * along[:, None, ..., 0, 0] + slope_y * along[:, None, ..., 1, 0]
+            down = slope_x * along[:, None, ..., 0, 1] + slope_y * along[:, None, ..., 1, 1]
+            thin, maps = [
+                [x[..., ::stride, ::stride] for x in group]
+                for group in ((lateral, down, middle, change, weight / (contrast + 0.01)), (motion, shading, light))
+            ]
+            moved = -(thin[0] * maps[0][None, :, 0] + thin[1] * maps[0][None, :, 1])
+            shaded = thin[2] * maps[1][None, :, 0]
+            units = len(ACTION_UNITS)
+            brighter = torch.cat([thin[2] * maps[2], maps[2].expand(len(moved), -1, -1, -1)], dim=1)
+            all_columns = torch.cat([moved[:, :units] + shaded, moved[:, units:], brighter], dim=1)
+            columns.append((all_columns * thin[4] * stride).flatten(2))
+            changes.append((thin[3] * thin[4] * stride).flatten(1))
+        return torch.cat(columns, dim=2), torch.cat(changes, dim=1)
+
+    def solve(self, columns: Tensor, change: Tensor) -> Tensor:
+        """Ridge regression: (2B, K, N), (2B, N) -> (2B, A)."""
+        units, count = len(ACTION_UNITS), len(_SCALES) * HALF_FACE[0] * HALF_FACE[1]
+        nuisance = self.log_ridge.new_full((columns.shape[1] - units,), _NUISANCE_RIDGE)
+        ridge = torch.cat([self.log_ridge.exp(), nuisance])
+        system = columns @ columns.mT / count + torch.diag(ridge)
+        return torch.linalg.solve(system, columns @ change[..., None] / count)[:, :units, 0] * self.gain
+
+
+def _grown(maps: Tensor) -> Tensor:
+    return F.interpolate(maps, HALF_FACE, mode="bicubic", align_corners=True)
+
+
+def _nuisance(like: Tensor) -> tuple[Tensor, Tensor]:
+    """Affine head motion (6, 2, h, w) and illumination (3, h, w) of half a face."""
+    height, width = HALF_FACE
+    x = torch.linspace(-1, 1, width, device=like.device).expand(height, width)
+    y = torch.linspace(-1, 1, height, device=like.device)[:, None].expand(height, width)
+    light = torch.stack([torch.ones_like(x), x, y])
+    still = torch.zeros_like(light)
+    return torch.cat([torch.stack([light, still], dim=1), torch.stack([still, light], dim=1)]), light
+
+
+def _huber(x: Tensor) -> Tensor:
+    return F.smooth_l1_loss(x, torch.zeros_like(x), beta=0.05, reduction="none")
+
+
+def _roughness(maps: Tensor) -> Tensor:
+    return sum(maps.diff(dim=axis, n=2).square().mean() for axis in (-1, -2))
+
+
+def _disguised(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+    """Both pictures of a pair with the same random illumination, contrast and texture, and noise of their own.
+
+    Few people are seen in training; what is learned must not depend on their skin.
+    """
+    batch, _, height, width = source.shape
+
+    def field(strength: float, cells: int) -> Tensor:
+        noise = strength * torch.randn(batch, 1, cells, cells, device=source.device)
+        return F.interpolate(noise, (height, width), mode="bicubic", align_corners=True)
+
+    gamma = torch.exp(0.25 * torch.randn(batch, 1, 1, 1, device=source.device))
+    gain = torch.exp(field(0.2, 4))
+    added = field(0.05, 6) + field(0.03, 24) + field(0.03, 48)
+    strength = 0.015 * torch.rand(batch, 1, 1, 1, device=source.device)
+    return tuple(
+        picture.clamp(1e-3, 1) ** gamma * gain + added + strength * torch.randn_like(picture)
+        for picture in (source, driving)
+    )

@@ -1,0 +1,210 @@
+"""The action-unit estimator, its training and the constraint it judges."""
+
+import csv
+
+import pytest
+import torch
+
+import run
+from checkpoints import CheckpointError, load_au_estimator
+from config.load import ConfigError, build_config
+from modules.au_estimator import AUEstimator, RelativeAULoss
+from modules.face_frame import ACTION_UNITS, face_coordinates, mean_shape
+from modules.geometry import make_coordinate_grid, sample
+from modules.model import build_model
+from tests.conftest import face_landmarks, tiny_experiment
+
+SIZE = 96
+AU2, AU12 = ACTION_UNITS.index(2), ACTION_UNITS.index(12)
+LEFT, RIGHT = 0, 1
+
+
+def landmarks() -> torch.Tensor:
+    return 0.9 * mean_shape(torch.zeros(1))[None]
+
+
+def picture(seed: int = 0) -> torch.Tensor:
+    """A smooth random picture with edges everywhere."""
+    noise = torch.randn(1, 3, 24, 24, generator=torch.Generator().manual_seed(seed))
+    smooth = torch.nn.functional.interpolate(noise, (SIZE, SIZE), mode="bicubic", align_corners=True)
+    return (0.5 + 0.15 * smooth).clamp(0, 1)
+
+
+def brows_up() -> torch.Tensor:
+    """Displacement of the landmarks of the left half: AU2 lifts the outer brow, AU12 the corner of the mouth."""
+    motion = torch.zeros(17, 68, 2)
+    motion[AU2, 24:27, 1] = -0.1
+    motion[AU12, 54] = torch.tensor([0.05, -0.08])
+    return motion
+
+
+def raised(image: torch.Tensor, unit: int, side: int, intensity: float) -> torch.Tensor:
+    """The picture with the estimator's own motion of a unit on one side."""
+    points = landmarks()
+    centre = {AU2: points[0, 25], AU12: points[0, 54]}[unit] * torch.tensor([1.0 if side == LEFT else -1.0, 1.0])
+    grid = make_coordinate_grid((SIZE, SIZE), image)
+    eye_distance = (points[0, 45] - points[0, 36]).norm() / 1.42
+    move = brows_up()[unit, {AU2: 25, AU12: 54}[unit]] * eye_distance * intensity
+    move = move * torch.tensor([1.0 if side == LEFT else -1.0, 1.0])
+    weight = torch.exp(-0.5 * ((grid - centre) / (0.18 * eye_distance)).square().sum(-1, keepdim=True))
+    return sample(image, (grid - weight * move)[None], mode="bicubic", padding="border").clamp(0, 1)
+
+
+@pytest.mark.parametrize("unit", [AU2, AU12])
+@pytest.mark.parametrize("side", [LEFT, RIGHT])
+def test_a_difference_is_found_in_its_unit_and_on_its_side(unit, side):
+    estimator = AUEstimator(brows_up())
+    estimator.au_estimator.log_ridge.data.fill_(-9.0)
+    found = estimator.difference(picture(), raised(picture(), unit, side, 0.5), landmarks())[0]
+    assert found.shape == (17, 2)
+    assert found[unit, side] > 0.25
+    others = found.clone()
+    others[unit, side] = 0
+    assert others.abs().max() < 0.3 * found[unit, side]
+    back = estimator.difference(raised(picture(), unit, side, 0.5), picture(), landmarks())[0]
+    assert back[unit, side] < -0.25
+
+
+def test_equal_pictures_differ_in_nothing_and_light_is_no_action_unit():
+    estimator = AUEstimator(brows_up())
+    image = picture()
+    assert estimator.difference(image, image, landmarks()).abs().max() < 1e-6
+    lit = estimator.difference(image, (0.95 * image + 0.02), landmarks())
+    moved = estimator.difference(image, raised(image, AU2, LEFT, 0.5), landmarks())
+    assert lit.abs().max() < 0.1 * moved.abs().max()
+
+
+def test_intensities_are_parts_and_know_the_sides():
+    estimator = AUEstimator()
+    image = picture()
+    found = estimator(image, landmarks())
+    assert found.shape == (1, 17, 2)
+    assert 0 <= found.min() <= found.max() <= 1
+    mirrored = estimator(image.flip(-1), landmarks())
+    torch.testing.assert_close(found, mirrored.flip(-1), atol=1e-3, rtol=0)
+
+
+def test_the_constraint_is_least_for_what_was_asked_for_and_punishes_a_unit_that_should_rest():
+    estimator = AUEstimator(brows_up()).requires_grad_(False)
+    estimator.au_estimator.log_ridge.data.fill_(-9.0)
+    loss = RelativeAULoss(estimator, {})
+    source, prediction = picture(), raised(picture(), AU2, LEFT, 0.5)
+    asked = estimator.difference(source, prediction, landmarks())
+    assert loss(source, prediction, landmarks(), asked) < 1e-6
+    assert loss(source, prediction, landmarks(), torch.zeros(1, 17, 2)) > 1e-3
+    more = loss(source, raised(prediction, AU12, RIGHT, 0.5), landmarks(), asked)
+    assert more > loss(source, prediction, landmarks(), asked) + 1e-3
+    only = RelativeAULoss(estimator, {unit: float(unit == 12) for unit in ACTION_UNITS})
+    assert only(source, prediction, landmarks(), 0 * asked) < loss(source, prediction, landmarks(), 0 * asked)
+    with pytest.raises(ValueError, match="expected action units among"):
+        RelativeAULoss(estimator, {3: 1.0})
+
+
+def test_the_constraint_has_a_gradient_in_the_prediction():
+    estimator = AUEstimator(brows_up()).requires_grad_(False)
+    prediction = picture().requires_grad_()
+    RelativeAULoss(estimator, {})(picture(1), prediction, landmarks(), torch.ones(1, 17, 2)).backward()
+    assert prediction.grad.abs().max() > 0
+
+
+# --- the mode ---------------------------------------------------------------------------------------------------------
+
+TRAIN_AU = {"num_epochs": 1, "num_repeats": 1, "batch_size": 2, "dataloader_workers": 0, "checkpoint_freq": 1}
+
+
+def trained(clips_root, write_experiment, tmp_path):
+    """A run of `--mode train_au` on the tiny clips; returns its folder."""
+    path = write_experiment(clips_root)
+    arguments = [word for key, value in TRAIN_AU.items() for word in ("--set", f"train_au_params.{key}={value}")]
+    assert run.main(["--config", str(path), "--mode", "train_au", "--log-dir", str(tmp_path / "au"), *arguments]) == 0
+    (folder,) = (tmp_path / "au").iterdir()
+    return folder
+
+
+def test_train_au_writes_a_checkpoint_and_measures_held_out_clips(clips_root, write_experiment, tmp_path):
+    folder = trained(clips_root, write_experiment, tmp_path)
+    load_au_estimator(folder / "00000000-checkpoint.pth.tar")
+    with (folder / "au_estimator.csv").open(encoding="utf-8") as file:
+        rows = {int(row["au"]): row for row in csv.DictReader(file)}
+    assert list(rows) == list(ACTION_UNITS)
+    assert rows[12]["clips"] == "2"
+    assert rows[4]["clips"] == "0"
+    assert 0 <= float(rows[12]["mae"]) <= 1
+    assert rows[4]["r_difference"] == "nan", "what does not change correlates with nothing"
+
+
+def test_a_run_with_constraint_and_cross_identity_steps_trains_and_goes_on(clips_root, write_experiment, tmp_path):
+    checkpoint = trained(clips_root, write_experiment, tmp_path) / "00000000-checkpoint.pth.tar"
+    path = write_experiment(clips_root)
+    settings = [
+        "model_params.au_conditioning=film",
+        "dataset_params.remove_head_motion=true",
+        "train_params.loss_weights.relative_au=1",
+        f"train_params.au_estimator={checkpoint}",
+        "train_params.cross_identity=0.5",
+    ]
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    command = ["--config", str(path), "--log-dir", str(tmp_path / "log"), *arguments]
+    assert run.main(command) == 0
+    (folder,) = (tmp_path / "log").iterdir()
+    stats = (folder / "stats.jsonl").read_text()
+    assert "relative_au" in stats
+    assert "cross_identity" in stats
+    assert run.main([*command, "--mode", "animate", "--checkpoint", str(folder / "00000001-checkpoint.pth.tar")]) == 0
+    reconstruction = ["--mode", "reconstruction", "--checkpoint", str(folder / "00000001-checkpoint.pth.tar")]
+    assert run.main([*command, *reconstruction]) == 0
+
+
+def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(tmp_path):
+    experiment = tiny_experiment(tmp_path)
+    experiment["model_params"]["au_conditioning"] = "film"
+    experiment["dataset_params"]["remove_head_motion"] = True
+    experiment["train_params"] |= {"au_estimator": "x", "cross_identity": 1.0, "relative_au_warmup": 4}
+    experiment["train_params"]["loss_weights"]["relative_au"] = 1.0
+    config = build_config(experiment, "test").config
+    torch.manual_seed(0)
+    model = build_model(config.family, config.model_options)
+    model.prepare_training(config.train_params.model_dump(), None, AUEstimator(brows_up()).requires_grad_(False))
+    points = (torch.from_numpy(face_landmarks(64)).float() / 63 * 2 - 1).expand(2, -1, -1)
+    moved = points.clone()
+    moved[:, 17:27, 1] -= 0.05
+    batch = {
+        "source": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)),
+        "driving": torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(1)),
+        "source_landmarks": points,
+        "driving_landmarks": moved,
+        "au_diff": torch.full((2, 17, 2), 0.2),
+        "source_au": torch.zeros(2, 17, 2),
+        "subject": torch.tensor([0, 1]),
+    }
+    losses, generated = model.losses(batch, epoch=2)
+    assert set(losses) == {"cross_relative_au", "cross_keypoint", "cross_identity"}
+    assert not torch.equal(generated["kp_source"], generated["kp_driving"])
+    doubled, _ = model.losses(batch, epoch=4)
+    torch.testing.assert_close(2 * losses["cross_relative_au"], doubled["cross_relative_au"], rtol=0.2, atol=0)
+    same, generated = model.losses({**batch, "subject": torch.tensor([3, 3])}, epoch=2)
+    assert torch.equal(generated["kp_source"], generated["kp_driving"]), "nobody drives himself"
+    assert same["cross_keypoint"] < 1e-4 < losses["cross_keypoint"]
+
+
+def test_what_the_constraint_needs_is_asked_for_in_one_line(tmp_path, clips_root, write_experiment):
+    experiment = tiny_experiment(tmp_path)
+    experiment["train_params"]["loss_weights"]["relative_au"] = 1.0
+    with pytest.raises(ConfigError, match="au_estimator: expected a checkpoint of --mode train_au"):
+        build_config(experiment, "test")
+    experiment["train_params"]["au_estimator"] = "x.pth.tar"
+    with pytest.raises(ConfigError, match="relative_au: expected au_conditioning"):
+        build_config(experiment, "test")
+    experiment["model_params"]["au_conditioning"] = "film"
+    with pytest.raises(ConfigError, match="because the estimator compares faces in one pose"):
+        build_config(experiment, "test")
+    folder = tmp_path / "tps"
+    assert run.main(["--config", str(write_experiment(clips_root)), "--log-dir", str(folder)]) == 0
+    (other,) = folder.glob("*/00000001-checkpoint.pth.tar")
+    with pytest.raises(CheckpointError, match="expected a checkpoint of --mode train_au, found"):
+        load_au_estimator(other)
+
+
+def test_face_coordinates_of_the_mean_shape_are_its_own():
+    grid = face_coordinates(mean_shape(torch.zeros(1))[None], (9, 9))
+    torch.testing.assert_close(grid[0], make_coordinate_grid((9, 9), grid), atol=1e-5, rtol=0)

@@ -1,0 +1,118 @@
+"""Training of the action-unit estimator, which judges pictures for the relative action-unit constraint."""
+
+import csv
+import io
+import logging
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from config.options import RunOptions
+from config.schema import Config
+from devices import make_fabric
+from errors import UserError
+from faces.action_units import ACTION_UNITS, SIDES
+from faces.alignment import fit_similarity_robust
+from faces.au_geometry import read_geometry
+from frames_dataset import ClipLoader, PreparedClip, find_detector, find_extractor, split_clips
+from modules.au_estimator import AUEstimator
+from train import Job, run_job
+
+log = logging.getLogger("train_au")
+
+REPORT = "au_estimator.csv"
+COLUMNS = ("au", "clips", "mae", "r", "r_difference")
+LEAST_MOVEMENT = 0.02  # of an intensity, 0 to 1, for a clip to count as showing an action unit
+
+
+def train_au(config: Config, options: RunOptions) -> int:
+    """`--mode train_au`: train on the train split, measure on the test split.
+
+    Returns:
+        Exit status: 0, or 128 + signal of an interrupted run.
+    Raises:
+        UserError: data or settings that cannot be used.
+    """
+    section = config.train_au_params
+    fabric = make_fabric(options.device_ids, "32", config.train_params.num_nodes)
+    fabric.launch()
+    torch.manual_seed(config.seed)
+    geometry = read_geometry()[:, SIDES.index("left")]
+    model = AUEstimator(torch.from_numpy(geometry).float())
+    optimisers = model.prepare_training(section.model_dump())
+
+    def report(folder: Path) -> None:
+        write_report(folder / REPORT, config, model, str(fabric.device))
+
+    job = Job(section, "losses", optimisers, "train_au", stabilise=True)
+    return run_job(fabric, config, options, model, job, report)
+
+
+def write_report(path: Path, config: Config, model: AUEstimator, device: str) -> None:
+    """Measure the estimator on the test clips, say it and write it, a row an action unit.
+
+    Columns: clips that show the unit; mean absolute error of the intensity, Pearson correlation of the intensity, and
+    of its difference to the clip's first frame, over all frames of all clips, left and right averaged.
+    """
+    try:
+        clips = split_clips(config.dataset_params, "test")
+        loader = ClipLoader(
+            config.dataset_params,
+            landmarks=True,
+            action_units=True,
+            detector=find_detector(config.dataset_params, device),
+            extractor=find_extractor(config.dataset_params, device),
+        )
+        prepared, problems = loader.load_all(clips, "test")
+    except UserError as error:
+        log.warning("not measured on held-out clips: %s", error)
+        return
+    for problem in problems:
+        log.warning("left out: %s", problem)
+    rows = measure(model.eval(), prepared)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    path.write_text(text.getvalue(), encoding="utf-8")
+    log.info("held-out clips: %s", path)
+    for row in rows:
+        log.info("AU%-2d %3d clips, MAE %.3f, r %.2f, r of differences %.2f", *(row[name] for name in COLUMNS))
+
+
+def measure(model: AUEstimator, clips: list[PreparedClip]) -> list[dict[str, float]]:
+    """Rows of the report; a correlation with something that does not change is NaN."""
+    found = [_estimate(model, clip) for clip in clips]
+    true = [clip.action_units.mean(-1) for clip in clips if clip.action_units is not None]
+    rows = []
+    for i, unit in enumerate(ACTION_UNITS):
+        intensity, wanted = (np.concatenate([v[:, i] for v in values]) for values in ([f[0] for f in found], true))
+        change, asked = (
+            np.concatenate([v[:, i] - v[0, i] for v in values]) for values in ([f[1] for f in found], true)
+        )
+        shown = sum(np.ptp(v[:, i]) > LEAST_MOVEMENT for v in true)
+        error = round(float(np.abs(intensity - wanted).mean()), 4)
+        correlations = (_correlation(intensity, wanted), _correlation(change, asked))
+        rows.append(dict(zip(COLUMNS, (unit, shown, error, *correlations), strict=True)))
+    return rows
+
+
+def _estimate(model: AUEstimator, clip: PreparedClip) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Intensities, and differences to the first frame, of a clip: (T, 17) each, left and right averaged."""
+    assert clip.landmarks is not None, "the estimator's clips are loaded with landmarks"
+    device = next(model.parameters()).device
+    first = np.broadcast_to(clip.landmarks[0], clip.landmarks.shape)
+    posed = fit_similarity_robust(clip.landmarks[0], clip.landmarks).apply(first)  # the face of the first frame
+    landmarks = torch.from_numpy(clip.to_units(posed)).to(device)
+    frames = torch.from_numpy(np.array(clip.cached.frames())).to(device).permute(0, 3, 1, 2).float() / 255
+    with torch.inference_mode():
+        intensities = [model(frame[None], points[None]) for frame, points in zip(frames, landmarks, strict=True)]
+        faces = [model.halves(frame[None], points[None]) for frame, points in zip(frames, landmarks, strict=True)]
+        differences = [model.difference_of_halves(faces[0], face, landmarks[:1]) for face in faces]
+    return tuple(torch.cat(values).mean(-1).cpu().numpy() for values in (intensities, differences))
+
+
+def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
+    return round(float(np.corrcoef(a, b)[0, 1]), 4) if np.ptp(a) and np.ptp(b) else float("nan")
