@@ -23,6 +23,7 @@ def batch(params: dict, seeds=range(32)) -> tuple[dict, dict]:
         "source_landmarks": landmarks.expand(count, -1, -1),
         "driving_landmarks": (landmarks + 0.05).expand(count, -1, -1),
         "au_diff": torch.rand(17, 2, generator=torch.Generator().manual_seed(0)).expand(count, -1, -1),
+        "source_au": torch.rand(17, 2, generator=torch.Generator().manual_seed(3)).expand(count, -1, -1),
         "augmentation": {name: torch.from_numpy(np.stack([d[name] for d in drawn])) for name in drawn[0]},
     }
     return pairs, augment(pairs)
