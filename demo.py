@@ -24,7 +24,7 @@ from errors import UserError
 from metrics import temporal_difference
 from video import side_by_side, write_video
 
-CONFIG = Path("config/tps-demo.yaml")
+CONFIG = Path("config/tps-rau-demo.yaml")
 WARP_CONFIG = Path("config/warp-256.yaml")
 LOG_DIR = Path("log")
 SHOWN = 3  # pairs in the GIF

@@ -16,11 +16,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def test_the_demo_runs_from_data_to_figures(tmp_path, monkeypatch, caplog):
-    experiment = yaml.safe_load((ROOT / "config" / "tps-demo.yaml").read_text(encoding="utf-8"))
+    experiment = yaml.safe_load((ROOT / "config" / "tps-rau-demo.yaml").read_text(encoding="utf-8"))
     data = tmp_path / "demo"
     experiment["dataset_params"] |= {
         "root_dir": str(data),
         "keypoint_dir": str(data / "landmarks"),
+        "au_dir": str(data / "au"),
         "pairs_list": str(data / "test_pairs.csv"),
         "frame_shape": [64, 64, 3],
         "cache_dir": str(tmp_path / "cache"),
@@ -55,7 +56,7 @@ def test_the_demo_runs_from_data_to_figures(tmp_path, monkeypatch, caplog):
 def test_a_demo_that_is_somebody_elses_folder_is_left_alone(tmp_path, monkeypatch, caplog):
     (tmp_path / "demo").mkdir()
     (tmp_path / "demo" / "thesis.txt").write_text("ten years")
-    experiment = yaml.safe_load((ROOT / "config" / "tps-demo.yaml").read_text(encoding="utf-8"))
+    experiment = yaml.safe_load((ROOT / "config" / "tps-rau-demo.yaml").read_text(encoding="utf-8"))
     experiment["dataset_params"]["root_dir"] = str(tmp_path / "demo")
     (tmp_path / "tps-tiny.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
     monkeypatch.setattr(demo, "CONFIG", tmp_path / "tps-tiny.yaml")
