@@ -18,9 +18,7 @@ from torchvision.transforms.v2.functional import adjust_hue
 
 from config.sections import AugmentationParams, JitterParam
 from faces.landmarks import MIRRORED_LANDMARKS
-from modules.geometry import robust_similarity
-
-_GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601, as torchvision's
+from modules.geometry import GREY, robust_similarity
 
 
 def draw_augmentation(
@@ -147,7 +145,7 @@ def _jitter(frames: Tensor, factors: Tensor) -> Tensor:
     """Brightness, contrast, saturation, hue. The contrast's grey level is one for both frames, so that the pair's
     difference is scaled and not shifted."""
     brightness, contrast, saturation = (f[:, None, None, None, None] for f in factors[:, :3].unbind(1))
-    weights = frames.new_tensor(_GREY)[:, None, None]
+    weights = frames.new_tensor(GREY)[:, None, None]
     if (factors[:, :3] != 1).any():
         frames = (frames * brightness).clamp(0, 1)
         level = (frames * weights).sum(2, keepdim=True).mean((1, 2, 3, 4), keepdim=True)

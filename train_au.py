@@ -76,7 +76,9 @@ def write_report(path: Path, config: Config, model: AUEstimator, device: str) ->
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
-    path.write_text(text.getvalue(), encoding="utf-8")
+    temporary = path.with_name(f".writing-{path.name}")
+    temporary.write_text(text.getvalue(), encoding="utf-8")
+    temporary.replace(path)
     log.info("held-out clips: %s", path)
     for row in rows:
         log.info("AU%-2d %3d clips, MAE %.3f, r %.2f, r of differences %.2f", *(row[name] for name in COLUMNS))

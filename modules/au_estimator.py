@@ -1,7 +1,7 @@
 """Action units of a face from its picture, and above all their difference between two pictures of one face.
 
-Every face is first brought to one shape by its landmarks and cut into halves, the left one mirrored, so that one half's
-networks and maps serve all faces and both sides.
+Every face is first brought to one shape by its landmarks and cut into halves, the right one mirrored, so that one
+half's networks and maps serve all faces and both sides.
 
 Dimension letters: B batch, H x W image, h x w map, A = 17 action units, N pixels, K columns.
 """
@@ -21,10 +21,9 @@ from modules.face_frame import (
     half_face_grids,
     spread_over_half_face,
 )
-from modules.geometry import full_precision, gaussian_blur, sample, slope
+from modules.geometry import GREY, full_precision, gaussian_blur, sample, slope
 from modules.model import Optimiser, Trainable
 
-_GREY = (0.2989, 0.587, 0.114)  # ITU-R BT.601
 _MAPS = (32, 19)  # size of the learned maps; they are smooth
 _SCALES = ((1.2, 1), (2.4, 2))  # standard deviation of a blur, and the step with which its pixels are taken
 _UNIT = 0.03  # eye distances: about one pixel of half a face, in which motion is counted
@@ -89,7 +88,7 @@ class AUEstimator(Trainable):
         Returns:
             (2B, 1, *HALF_FACE), left and right half by turns.
         """
-        grey = (image.float() * image.new_tensor(_GREY)[:, None, None]).sum(1, keepdim=True)
+        grey = (image.float() * image.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
         both = grey[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
         return sample(both, half_face_grids(landmarks.float()).flatten(0, 1), padding="border")
 
@@ -127,7 +126,7 @@ class AUEstimator(Trainable):
         """Weighted losses of pairs of frames: differences, how well they explain the change, intensities, smoothness.
 
         Args:
-            batch: as for `MotionModel.losses`, with `source_au` (B, A, 2), the head in one pose in both frames.
+            batch: see `Trainable.losses`; the head in one pose in both frames.
             epoch: from 0.
         """
         weights, network = self.settings["loss_weights"], self.au_estimator

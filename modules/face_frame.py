@@ -16,31 +16,30 @@ from modules.thin_plate_spline import TPS
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
 """Numbers of the action units (FACS) that models know, those whose intensity OpenFace 2 estimates."""
 
-# Mean of 14 faces at rest, symmetrised: (lateral, down) of the landmarks 0 to 8, 17 to 21, 27 to 33, 36 to 41, 48 to
-# 51, 57 to 62, 66 and 67, in eye distances from the middle between the eyes. The others mirror them.
-_HALF_SHAPE = {
-    **dict(enumerate([(1.09, 0.0), (1.08, 0.3), (1.04, 0.6), (0.98, 0.89), (0.88, 1.16), (0.72, 1.4), (0.51, 1.58)])),
-    **dict(enumerate([(0.26, 1.73), (0.0, 1.77)], 7)),
-    **dict(enumerate([(0.91, -0.26), (0.77, -0.4), (0.58, -0.43), (0.38, -0.39), (0.19, -0.32)], 17)),
-    **dict(
-        enumerate([(0.0, -0.03), (0.0, 0.16), (0.0, 0.36), (0.0, 0.56), (0.23, 0.73), (0.12, 0.76), (0.0, 0.78)], 27)
-    ),
-    **dict(enumerate([(0.71, 0.0), (0.58, -0.09), (0.42, -0.08), (0.29, 0.03), (0.43, 0.07), (0.58, 0.07)], 36)),
-    **dict(enumerate([(0.41, 1.08), (0.26, 1.02), (0.11, 0.98), (0.0, 1.01)], 48)),
-    **dict(enumerate([(0.0, 1.27), (0.12, 1.26), (0.26, 1.21), (0.35, 1.09), (0.11, 1.08), (0.0, 1.09)], 57)),
-    **dict(enumerate([(0.0, 1.11), (0.11, 1.1)], 66)),
-}
-_MIRRORED = (
-    *range(16, -1, -1),  # jaw
-    *range(26, 16, -1),  # brows
-    *range(27, 31),  # bridge of the nose
-    *range(35, 30, -1),  # nostrils
-    *(45, 44, 43, 42, 47, 46, 39, 38, 37, 36, 41, 40),  # eyes
-    *range(54, 47, -1),  # upper outer lip
-    *range(59, 54, -1),  # lower outer lip
-    *range(64, 59, -1),  # upper inner lip
-    *range(67, 64, -1),  # lower inner lip
+# Mean of 14 faces at rest, symmetrised: 68 landmarks, iBUG order, in eye distances from the middle between the eyes, x
+# to the subject's left, y down.
+# fmt: off
+_MEAN_SHAPE = (
+    # jaw, from the subject's right
+    (-1.09, 0.0), (-1.08, 0.3), (-1.04, 0.6), (-0.98, 0.89), (-0.88, 1.16), (-0.72, 1.4), (-0.51, 1.58), (-0.26, 1.73),
+    (0.0, 1.77), (0.26, 1.73), (0.51, 1.58), (0.72, 1.4), (0.88, 1.16), (0.98, 0.89), (1.04, 0.6), (1.08, 0.3),
+    (1.09, 0.0),
+    # brows
+    (-0.91, -0.26), (-0.77, -0.4), (-0.58, -0.43), (-0.38, -0.39), (-0.19, -0.32),
+    (0.19, -0.32), (0.38, -0.39), (0.58, -0.43), (0.77, -0.4), (0.91, -0.26),
+    # nose
+    (0.0, -0.03), (0.0, 0.16), (0.0, 0.36), (0.0, 0.56),
+    (-0.23, 0.73), (-0.12, 0.76), (0.0, 0.78), (0.12, 0.76), (0.23, 0.73),
+    # eyes
+    (-0.71, 0.0), (-0.58, -0.09), (-0.42, -0.08), (-0.29, 0.03), (-0.43, 0.07), (-0.58, 0.07),
+    (0.29, 0.03), (0.42, -0.08), (0.58, -0.09), (0.71, 0.0), (0.58, 0.07), (0.43, 0.07),
+    # outer lips
+    (-0.41, 1.08), (-0.26, 1.02), (-0.11, 0.98), (0.0, 1.01), (0.11, 0.98), (0.26, 1.02), (0.41, 1.08),
+    (0.26, 1.21), (0.12, 1.26), (0.0, 1.27), (-0.12, 1.26), (-0.26, 1.21),
+    # inner lips
+    (-0.35, 1.09), (-0.11, 1.08), (0.0, 1.09), (0.11, 1.08), (0.35, 1.09), (0.11, 1.1), (0.0, 1.11), (-0.11, 1.1),
 )
+# fmt: on
 _CENTRE, _REACH = 0.5, 1.45
 _SMOOTHING = 3e-3  # of the splines between two shapes: landmarks are half a pixel off
 _OUTLINE = slice(0, 60)  # without the inner lips, which meet in some faces and are apart in others
@@ -49,7 +48,7 @@ _SPREAD = 0.18  # eye distances over which a landmark's value spreads
 _FADING = 0.15  # landmarks' weight below which the value fades
 
 HALF_FACE = (96, 56)
-"""Height and width of a map of half a face; a third more than 30 pixels an eye distance."""
+"""Height and width of a map of half a face; about 33 pixels are an eye distance."""
 _HALF_BOX = ((-0.3, 1.3), (-0.95, 1.95))  # lateral and down, eye distances; the halves overlap in the middle
 
 # Ellipses (lateral, down, half-width, half-height) in eye distances that hold what an action unit moves and folds.
@@ -78,10 +77,7 @@ _EYE, _MOUTH = (0.50, 0.0, 0.24, 0.11), (0.0, 1.12, 0.44, 0.17)  # ellipses as a
 
 def mean_shape(like: Tensor) -> Tensor:
     """Landmarks of the mean shape: (68, 2), face coordinates, on the device of `like`."""
-    right = {number: (-lateral, down) for number, (lateral, down) in _HALF_SHAPE.items()}
-    left = {_MIRRORED[number]: (lateral, down) for number, (lateral, down) in _HALF_SHAPE.items()}
-    both = {**left, **right}
-    return _from_eye_distances(like.new_tensor([both[number] for number in range(68)], dtype=torch.float32))
+    return _from_eye_distances(like.new_tensor(_MEAN_SHAPE, dtype=torch.float32))
 
 
 def face_coordinates(landmarks: Tensor, size: tuple[int, int]) -> Tensor:

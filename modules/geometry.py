@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+GREY = (0.2989, 0.587, 0.114)
+"""Shares of red, green and blue in grey (ITU-R BT.601, as torchvision's)."""
+
 
 def full_precision(like: Tensor) -> torch.autocast:
     """Context in which automatic mixed precision is off on the device of `like`."""

@@ -2,6 +2,7 @@
 
 import torch
 
+from faces.action_units import ACTION_UNITS as TABLE_UNITS
 from faces.landmarks import MIRRORED_LANDMARKS
 from modules.face_frame import (
     ACTION_UNITS,
@@ -34,6 +35,10 @@ def test_the_mean_shape_is_symmetrical_and_upright():
     assert shape[36, 0] < 0 < shape[45, 0], "the subject's right eye lies on the left of the picture"
 
 
+def test_networks_and_tables_have_the_action_units_in_one_order():
+    assert ACTION_UNITS == TABLE_UNITS
+
+
 def test_landmarks_have_the_coordinates_of_the_mean_shape_wherever_the_face_is():
     for points in (face(), face(0.8, -0.1, -0.05)):
         coordinates = face_coordinates(points, (65, 65)).permute(0, 3, 1, 2)
@@ -41,7 +46,7 @@ def test_landmarks_have_the_coordinates_of_the_mean_shape_wherever_the_face_is()
         torch.testing.assert_close(found[17:60], mean_shape(NOTHING)[17:60], atol=0.02, rtol=0)
 
 
-def test_half_faces_are_read_from_the_right_places_and_the_left_one_is_mirrored():
+def test_half_faces_are_read_from_the_right_places_and_the_right_one_is_mirrored():
     points = face(angle=0.0)
     grids = half_face_grids(points)
     assert grids.shape == (1, 2, *HALF_FACE, 2)
