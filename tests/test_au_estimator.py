@@ -180,6 +180,9 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     losses, generated = model.losses(batch, epoch=2)
     assert set(losses) == {"cross_relative_au", "cross_keypoint", "cross_identity"}
     assert not torch.equal(generated["kp_source"], generated["kp_driving"])
+    sum(losses.values()).backward()
+    assert model.dense_motion_network.au_rest.gain.grad.abs() > 0
+    assert model.inpainting_network.au_shading.log_gain.grad is None, "shading paints no motion"
     doubled, _ = model.losses(batch, epoch=4)
     torch.testing.assert_close(2 * losses["cross_relative_au"], doubled["cross_relative_au"], rtol=0.2, atol=0)
     same, generated = model.losses({**batch, "subject": torch.tensor([3, 3])}, epoch=2)

@@ -265,9 +265,7 @@ class TPSModel(MotionModel):
         shading = {}
         if "log_gain" in generated:
             shading = self._shading_losses(generated, driving)
-            # Shading must not paint what motion misses: the other losses do not reach it.
-            gain = generated["log_gain"].detach().exp()
-            generated["prediction"] = (generated["unshaded"] * gain).clamp(max=1)
+            self._hold_shading(generated)
         losses = {**self.picture_loss(generated["prediction"], driving), **shading}
         if weights["equivariance_value"] and not self.needs_landmarks:
             losses["equivariance_value"] = weights["equivariance_value"] * self._equivariance(driving, motion_driving)
@@ -282,6 +280,12 @@ class TPSModel(MotionModel):
             identity = torch.eye(3, device=there.device)
             losses["bg"] = weights["bg"] * (identity - there @ back).abs().mean()
         return losses, {**generated, "kp_source": motion_source["fg_kp"], "kp_driving": motion_driving["fg_kp"]}
+
+    @staticmethod
+    def _hold_shading(generated: dict[str, Any]) -> None:
+        """Let no further loss reach the shading, which would learn to paint what motion misses."""
+        gain = generated["log_gain"].detach().exp()
+        generated["prediction"] = (generated["unshaded"] * gain).clamp(max=1)
 
     def _shading_losses(self, generated: dict[str, Any], driving: Tensor) -> dict[str, Tensor]:
         """What shading is learned from: the driving frame, brought into line with the prediction; and smoothness."""
@@ -321,6 +325,8 @@ class TPSModel(MotionModel):
         generated = self.generate(
             self.encode(source, landmarks), motion_source, motion, condition, self._dropout(epoch, source), False
         )
+        if "log_gain" in generated:
+            self._hold_shading(generated)
         with full_precision(source):
             # The keypoints of the moved face must come from those of the face at rest.
             reached = sample(generated["deformation"].permute(0, 3, 1, 2), motion["fg_kp"][:, None])[:, :, 0].mT
