@@ -57,6 +57,7 @@ def test_horizontal_flips_take_landmarks_and_sides_along():
         torch.testing.assert_close(moved[~mirrored], points[~mirrored])
     torch.testing.assert_close(after["au_diff"][mirrored], before["au_diff"][mirrored].flip(-1))
     torch.testing.assert_close(after["au_diff"][~mirrored], before["au_diff"][~mirrored])
+    torch.testing.assert_close(after["source_au"][mirrored], before["source_au"][mirrored].flip(-1))
 
 
 def test_time_flips_exchange_the_frames_and_the_sign_of_the_difference():
@@ -67,6 +68,11 @@ def test_time_flips_exchange_the_frames_and_the_sign_of_the_difference():
     torch.testing.assert_close(after["source_landmarks"][reverse], before["driving_landmarks"][reverse])
     torch.testing.assert_close(after["au_diff"][reverse], -before["au_diff"][reverse])
     torch.testing.assert_close(after["au_diff"][~reverse], before["au_diff"][~reverse])
+    driving_au = before["source_au"] + before["au_diff"]
+    torch.testing.assert_close(after["source_au"][reverse], driving_au[reverse])
+    torch.testing.assert_close(
+        after["source_au"] + after["au_diff"], torch.where(reverse[:, None, None], before["source_au"], driving_au)
+    )
 
 
 def test_colours_change_alike_in_both_frames():
