@@ -1,0 +1,1 @@
+"""From the data sets as researchers receive them to folders that training and animation read."""
