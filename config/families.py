@@ -272,7 +272,10 @@ class FommModelParams(ModelParams):
     prior: Literal["none", "ewp", "awp"] = "none"
     """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024)."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     common_params: FommCommonParams = FommCommonParams()
     kp_detector_params: KPDetectorParams = KPDetectorParams()
     generator_params: FommGeneratorParams = FommGeneratorParams()
@@ -358,7 +361,10 @@ class MraaModelParams(ModelParams):
     prior: Literal["none", "awp"] = "none"
     """Facial prior map: none or adaptively weighted."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     num_regions: PositiveInt = 10
     """Regions."""
     num_channels: Literal[3] = 3
