@@ -290,7 +290,10 @@ class FommModelParams(ModelParams):
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     common_params: FommCommonParams = FommCommonParams()
     kp_detector_params: KPDetectorParams = KPDetectorParams()
     generator_params: FommGeneratorParams = FommGeneratorParams()
@@ -378,7 +381,10 @@ class MraaModelParams(ModelParams):
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     num_regions: PositiveInt = 10
     """Regions."""
     num_channels: Literal[3] = 3

@@ -58,6 +58,7 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
             decisions["dataset_params.au_noise"] = 0.02
     else:
         decisions["model_params.align_corners"] = False
+        decisions["model_params.resize_align_corners"] = False
     normalization = given("animate_params", "normalization_params")
     if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
         decisions["animate_params.mode"] = "standard"
