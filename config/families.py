@@ -332,11 +332,11 @@ class RegionPredictorParams(HourglassParams):
     block_expansion: PositiveInt = 32
     """Channels of the first level; each level below has twice as many."""
     pca_based: bool = True
-    """Affine motion from the principal axes of the heat maps instead of regression."""
+    """Affine frames from the covariances of the heat maps, whatever `estimate_affine` says, instead of regression."""
     fast_svd: bool = False
     """Accepted for published files; the axes are computed in closed form."""
     pad: NonNegativeInt = 3
-    """Zero padding of the heat-map convolution (kernel 7)."""
+    """Zero padding of the heat-map convolution (kernel 7); below 3 the heat maps are smaller than the frame."""
 
 
 class RegionBackgroundParams(Section):
@@ -351,12 +351,28 @@ class RegionBackgroundParams(Section):
 
 
 class FlowPredictorParams(HourglassParams):
+    region_var: PositiveFloat = 0.01
+    """Variance of round heat maps, in squared half frame widths."""
     use_covar_heatmap: bool = True
     """Heat maps with the shape of the regions instead of round ones."""
     use_deformed_source: bool = True
     """Show the warped source to the network."""
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
+    locality: PositiveFloat | None = None
+    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of all regions'
+    places; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
+    network finds the shares alone, as published."""
+    background_logit: float = -4.0
+    """Initial share of the background beside the zones, as a logit: 0 is that of a region at its own centre."""
+    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
+
+
+class MraaAVDNetworkParams(AVDNetworkParams):
+    revert_axis_swap: bool = True
+    """Undo the arbitrary sign of the principal axes before the network sees them. The published code always does,
+    whatever `model_params.revert_axis_swap` says."""
 
 
 class MraaGeneratorParams(Section):
@@ -369,7 +385,7 @@ class MraaGeneratorParams(Section):
     num_bottleneck_blocks: NonNegativeInt = 6
     """Residual blocks at the lowest level."""
     skips: bool = True
-    """Carry the warped features of every level to the decoder."""
+    """Blend the warped features of every level, and the warped source, into what the decoder draws."""
     pixelwise_flow_predictor_params: FlowPredictorParams = FlowPredictorParams()
 
 
@@ -377,7 +393,12 @@ class MraaModelParams(ModelParams):
     family: Literal["mraa"]
     """Motion representations for articulated animation (CVPR 2021), with the facial prior of TIP 2024."""
     prior: Literal["none", "awp"] = "none"
-    """Facial prior map: none or adaptively weighted."""
+    """Facial prior: none, or adaptively weighted maps (TIP 2024): regions lie at 18 points that action units move, or
+    at all 68 landmarks."""
+    prior_regions: Literal["refined", "published"] = "refined"
+    """How regions follow from the prior. `refined`: heat maps are those of the prior, corrected by the network, of sum
+    one. `published`, for weights trained so: the maps as they are, and points at pixel * 2 / width - 1; with `pca_based`
+    no learned weight reaches the motion then."""
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True
@@ -391,17 +412,24 @@ class MraaModelParams(ModelParams):
     """Colour channels."""
     estimate_affine: bool = True
     """An affine map for every region instead of a shift alone."""
+    region_affine: Literal["symmetric", "principal"] = "symmetric"
+    """Affine frame of a region with covariance C (`pca_based`): the symmetric root of C, which is smooth, or, as
+    published, its principal axes, which follow a turning region but turn with every noise of a round one."""
     revert_axis_swap: bool = True
-    """Undo the arbitrary sign of the principal axes."""
+    """Undo the arbitrary sign of the principal axes; symmetric roots have none."""
+    relative_covar: Literal["moved", "driving"] = "moved"
+    """Heat maps of `mode: relative` have the shape of the region that moves, or, as published, that of the driving
+    one."""
     bg_predictor_params: RegionBackgroundParams = RegionBackgroundParams()
     region_predictor_params: RegionPredictorParams = RegionPredictorParams()
     generator_params: MraaGeneratorParams = MraaGeneratorParams()
-    avd_network_params: AVDNetworkParams = AVDNetworkParams()
+    avd_network_params: MraaAVDNetworkParams = MraaAVDNetworkParams()
+    """Network of `--mode train_avd`."""
 
 
 class MraaLossWeights(PictureWeights):
     equivariance_shift: NonNegativeFloat = 10.0
-    """Weight of the regions' equivariance under random warps."""
+    """Weight of the regions' equivariance under random warps (without a prior, which gives their places)."""
     equivariance_affine: NonNegativeFloat = 10.0
     """Weight of their affine maps' equivariance."""
 
@@ -409,4 +437,6 @@ class MraaLossWeights(PictureWeights):
 class MraaTrainParams(TrainParams):
     lr: NonNegativeFloat = 2e-4
     """Learning rate of every network."""
+    lr_zones: NonNegativeFloat = 0.01
+    """Learning rate of the regions' zones (`pixelwise_flow_predictor_params.locality`), a few hundred numbers."""
     loss_weights: MraaLossWeights = MraaLossWeights()

@@ -7,6 +7,7 @@ code. Those decisions are written into the file here, so that weights trained th
 from typing import Any
 
 FAMILY_KEYS = {"tps": "common_params.num_tps", "fomm": "common_params.num_kp", "mraa": "num_regions"}
+AWP_REGIONS = 18  # FPB-FOMM's MRAA says by this number alone that it has a prior; MRAA itself has 5, 10 or 20 regions
 
 
 def translate(published: dict[str, Any], format_version: int) -> tuple[dict[str, Any], list[str]]:
@@ -59,6 +60,13 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
     else:
         decisions["model_params.align_corners"] = False
         decisions["model_params.resize_align_corners"] = False
+    if family == "mraa":
+        decisions["model_params.region_affine"] = "principal"
+        decisions["model_params.relative_covar"] = "driving"
+        if given("model_params", "num_regions") == AWP_REGIONS:
+            decisions["model_params.prior"] = "awp"
+            decisions["model_params.prior_regions"] = "published"
+            decisions["model_params.prior_params"] = {"convention": "published"}
     normalization = given("animate_params", "normalization_params")
     if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
         decisions["animate_params.mode"] = "standard"

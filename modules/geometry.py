@@ -137,12 +137,12 @@ def heatmap_mean(heatmap: Tensor) -> Tensor:
     return torch.einsum("bkhw,hwc->bkc", heatmap.float(), grid)
 
 
-def inverse_2x2(matrix: Tensor) -> Tensor:
-    """Inverse of (..., 2, 2); a determinant nearer to zero than 1e-6 counts as that, so that it stays finite."""
+def inverse_2x2(matrix: Tensor, least_determinant: float = 1e-6) -> Tensor:
+    """Inverse of (..., 2, 2); a determinant nearer to zero than the least counts as that, so that it stays finite."""
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.float().unbind(-2))
     determinant = a * d - b * c
-    least = torch.where(determinant < 0, -1e-6, 1e-6)
-    determinant = torch.where(determinant.abs() < 1e-6, least, determinant)
+    least = torch.where(determinant < 0, -least_determinant, least_determinant)
+    determinant = torch.where(determinant.abs() < least_determinant, least, determinant)
     adjugate = torch.stack([torch.stack([d, -b], dim=-1), torch.stack([-c, a], dim=-1)], dim=-2)
     return adjugate / determinant[..., None, None]
 

@@ -25,7 +25,11 @@ Motion = dict[str, Tensor]
 
 Mode = Literal["relative", "standard", "avd"]
 
-FAMILIES = {"tps": "modules.tps.model:TPSModel", "warp": "modules.warp.model:WarpModel"}
+FAMILIES = {
+    "tps": "modules.tps.model:TPSModel",
+    "warp": "modules.warp.model:WarpModel",
+    "mraa": "modules.mraa.model:MraaModel",
+}
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from modules.model import FAMILIES
-from tests.golden import tps_cases  # noqa: F401 - registers its replays
+from tests.golden import mraa_cases, tps_cases  # noqa: F401 - they register their replays
 from tests.golden.replay import replay_directory
 
 # Which of our families a fixture family's networks belong to.
