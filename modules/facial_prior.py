@@ -60,11 +60,12 @@ class PriorMaps:
             (B, K, h, w) float32 in [0, 1], 1 at the pixel nearest to the point.
         """
         height, width = size
-        x, y, unit = self._in_pixels(points.float(), size, image_width)
+        # In double precision: the root kernel is so steep at its point that an error of 1e-6 pixels shows as 1e-3.
+        x, y, unit = self._in_pixels(points.double(), size, image_width)
         exponent = {"root": 0.5, "gaussian": 2.0}[self.kernel]
         scale = (0.5 / self.sigma**2) ** (1 / exponent) / unit
-        dx = (torch.arange(width, device=points.device) - x[..., None]).abs_().mul_(scale)  # -> (B, K, w)
-        dy = (torch.arange(height, device=points.device) - y[..., None]).abs_().mul_(scale)  # -> (B, K, h)
+        dx = (torch.arange(width, device=points.device) - x[..., None]).abs_().mul_(scale).float()  # -> (B, K, w)
+        dy = (torch.arange(height, device=points.device) - y[..., None]).abs_().mul_(scale).float()  # -> (B, K, h)
         # The pixel where a map is largest is the nearest one along each axis: no need to look for it.
         nearest = self._power(dx.amin(-1, keepdim=True), dy.amin(-1, keepdim=True), exponent)
         maps = self._power(dx, dy, exponent)
