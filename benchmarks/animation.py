@@ -7,13 +7,11 @@ Weights are random: they do not change the time.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from benchmarks.timing import in_turns
 from config.load import load_config
 from devices import make_fabric
 from modules.model import MotionModel, build_model
@@ -42,7 +40,7 @@ def main() -> None:
         ),
     }
     with torch.inference_mode(), fabric.autocast():
-        times = _in_turns(ways, arguments.rounds)
+        times = in_turns(ways, arguments.rounds)
     for name, seconds in times.items():
         print(f"{name:<16}{arguments.frames / seconds:8.1f} frames/s")
     print(f"ratio           {times['frame by frame'] / times['in batches']:8.2f}")
@@ -63,17 +61,6 @@ def _generate(
             source, encoded = model.motion(image, points), model.encode(image)
         motion = model.motion(image.expand(len(part), -1, -1, -1), part)
         model.generate(encoded, source, motion)["prediction"].sum().item()  # waits for the device
-
-
-def _in_turns(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way; the first round warms up and does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 if __name__ == "__main__":

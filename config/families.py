@@ -208,6 +208,22 @@ class WarpModelParams(ModelParams):
     so many times the cost."""
 
 
+class PriorParams(Section):
+    """How a map of a facial prior falls off around its point; the defaults are the published values."""
+
+    distance: Literal["l1", "l2"] | None = None
+    """Distance to the point; null: l1 with `prior: ewp`, l2 with `awp`."""
+    kernel: Literal["root", "gaussian"] = "root"
+    """`root` is exp(-sqrt(d) / (2 sigma^2)), `gaussian` exp(-d^2 / (2 sigma^2)), d in 64ths of the frame."""
+    sigma: PositiveFloat = 0.75
+    """See `kernel`."""
+    threshold: Literal["mean", "none"] = "mean"
+    """`mean` cuts a map to zero where it is below its mean, `none` leaves it whole."""
+    convention: Literal["centres", "published"] = "centres"
+    """Where points lie: `centres` as everywhere here; `published` for weights of the FPB code bases, whose points are
+    off by a pixel of the map."""
+
+
 # --- fomm -----------------------------------------------------------------------------------------------------------
 
 
@@ -271,6 +287,8 @@ class FommModelParams(ModelParams):
     """First-order motion model (NeurIPS 2019), with the facial priors of MM 2021 and TIP 2024."""
     prior: Literal["none", "ewp", "awp"] = "none"
     """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024)."""
+    prior_params: PriorParams = PriorParams()
+    """Maps of the facial prior."""
     align_corners: bool = True
     """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
     resize_align_corners: bool = True
@@ -360,6 +378,8 @@ class MraaModelParams(ModelParams):
     """Motion representations for articulated animation (CVPR 2021), with the facial prior of TIP 2024."""
     prior: Literal["none", "awp"] = "none"
     """Facial prior map: none or adaptively weighted."""
+    prior_params: PriorParams = PriorParams()
+    """Maps of the facial prior."""
     align_corners: bool = True
     """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
     resize_align_corners: bool = True
