@@ -250,6 +250,14 @@ class KPDetectorParams(HourglassParams):
 class FommDenseMotionParams(HourglassParams):
     kp_variance: PositiveFloat = 0.01
     """Variance of the keypoint heat maps, in squared half frame widths."""
+    locality: PositiveFloat | None = None
+    """With a prior: initial reach of a zone around each keypoint in which its motion prevails, in root-mean-square
+    radii of the keypoints; position and shape of the zones are learned, and the network corrects the shares that they
+    give. null: the network finds the shares alone, as published."""
+    background_logit: float = -4.0
+    """Initial share of the background beside the zones, as a logit: 0 is that of a motion at its keypoint."""
+    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
 
 
 class FommGeneratorParams(Section):
@@ -263,6 +271,9 @@ class FommGeneratorParams(Section):
     """Residual blocks at the lowest level."""
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
+    blend_source: bool = False
+    """Mix the warped source itself into the picture where the occlusion map keeps it: detail does not have to pass the
+    decoder, which minutes or few clips cannot teach. false: as published."""
     dense_motion_params: FommDenseMotionParams = FommDenseMotionParams()
     """Dense motion network."""
 
@@ -286,7 +297,8 @@ class FommModelParams(ModelParams):
     family: Literal["fomm"]
     """First-order motion model (NeurIPS 2019), with the facial priors of MM 2021 and TIP 2024."""
     prior: Literal["none", "ewp", "awp"] = "none"
-    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024)."""
+    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024). With one, keypoints are 18
+    points of the face, or all 68 landmarks."""
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True
@@ -319,7 +331,9 @@ class FommTrainParams(TrainParams):
     lr_discriminator: NonNegativeFloat = 2e-4
     """Learning rate of the discriminator."""
     lr_kp_detector: NonNegativeFloat = 2e-4
-    """Learning rate of the keypoint detector; 0 freezes it."""
+    """Learning rate of the keypoint detector; 0 freezes its weights."""
+    lr_zones: NonNegativeFloat = 0.01
+    """Learning rate of the keypoints' zones (`dense_motion_params.locality`)."""
     loss_weights: FommLossWeights = FommLossWeights()
 
 
@@ -360,8 +374,8 @@ class FlowPredictorParams(HourglassParams):
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
     locality: PositiveFloat | None = None
-    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of all regions'
-    places; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
+    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of the places of
+    all; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
     network finds the shares alone, as published."""
     background_logit: float = -4.0
     """Initial share of the background beside the zones, as a logit: 0 is that of a region at its own centre."""
@@ -397,8 +411,8 @@ class MraaModelParams(ModelParams):
     at all 68 landmarks."""
     prior_regions: Literal["refined", "published"] = "refined"
     """How regions follow from the prior. `refined`: heat maps are those of the prior, corrected by the network, of sum
-    one. `published`, for weights trained so: the maps as they are, and points at pixel * 2 / width - 1; with `pca_based`
-    no learned weight reaches the motion then."""
+    one. `published`, for weights trained so: the maps as they are, points at pixel * 2 / width - 1; with `pca_based` no
+    learned weight reaches the motion then."""
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True

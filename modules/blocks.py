@@ -222,7 +222,7 @@ class ImagePyramid(nn.Module):
 
     def __init__(self, scales: tuple[float, ...], num_channels: int, resample: Literal["nearest", "stride"]):
         super().__init__()
-        self.scales = {_pyramid_key(scale): scale for scale in scales}
+        self.scales = {pyramid_key(scale): scale for scale in scales}
         self.downs = nn.ModuleDict(
             {key: AntiAliasInterpolation2d(num_channels, scale, resample) for key, scale in self.scales.items()}
         )
@@ -231,7 +231,8 @@ class ImagePyramid(nn.Module):
         return {scale: self.downs[key](x) for key, scale in self.scales.items()}
 
 
-def _pyramid_key(scale: float) -> str:
+def pyramid_key(scale: float) -> str:
+    """Name of a scale in published state dicts: a hyphen for the dot."""
     return f"{scale:g}".replace(".", "-")
 
 

@@ -22,6 +22,11 @@ def full_precision(like: Tensor) -> torch.autocast:
     return torch.autocast(device_type=like.device.type, enabled=False)
 
 
+def expand_batch(x: Tensor, batch: int) -> Tensor:
+    """A tensor of batch 1 seen as one of batch `batch`, without copying."""
+    return x.expand(batch, *x.shape[1:]) if len(x) == 1 else x
+
+
 def make_coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
     """Coordinates of every pixel centre.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from modules.au_estimator import AUEstimator
 from modules.avd_network import AVDNetwork
 from modules.facial_prior import PriorMaps
-from modules.geometry import GridConvention, full_precision, hull_area, inverse_2x2, sample
+from modules.geometry import GridConvention, expand_batch, full_precision, hull_area, inverse_2x2, sample
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.mraa.affine import LEAST_VARIANCE, reverted
@@ -99,6 +99,13 @@ class MraaModel(MotionModel):
         )
         self.settings: Mapping[str, Any] = {}
 
+    def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Trainable.settings_in`: the prior, whose convolutions only regions with a prior have."""
+        state = contents.get("region_predictor")
+        if not isinstance(state, Mapping):
+            return {}
+        return {"prior": "awp" if "region1.weight" in state else "none"}
+
     # --- motion and picture ------------------------------------------------------------------------------------------
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
@@ -155,14 +162,14 @@ class MraaModel(MotionModel):
         """See `MotionModel.generate`; beside the prediction what `PixelwiseFlowPredictor` gives, `deformed` and
         `bg_param`."""
         batch = len(motion_driving["shift"])
-        source = _expand(encoded["source"], batch)
-        features = [_expand(level, batch) for level in encoded["features"]]
-        source_region = {name: _expand(value, batch) for name, value in motion_source.items() if name != "frame"}
+        source = expand_batch(encoded["source"], batch)
+        features = [expand_batch(level, batch) for level in encoded["features"]]
+        source_region = {name: expand_batch(value, batch) for name, value in motion_source.items() if name != "frame"}
         driving_region = {name: value for name, value in motion_driving.items() if name != "frame"}
         bg_param = None
         if "frame" in motion_source and "frame" in motion_driving:
             with full_precision(source):
-                frames = _expand(motion_source["frame"], batch), motion_driving["frame"]
+                frames = expand_batch(motion_source["frame"], batch), motion_driving["frame"]
                 bg_param = self.bg_predictor(*(frame.float() for frame in frames))
         flow = condition.flow if condition is not None else None
         predicted = self.generator.pixelwise_flow_predictor(source, driving_region, source_region, bg_param, flow)
@@ -196,6 +203,7 @@ class MraaModel(MotionModel):
             pixel=weights["pixel"],
             gradient=weights["gradient"],
             vgg=vgg,
+            resample="stride",
         )
         self.avd_network.requires_grad_(False)
         names = ("generator", "region_predictor", "bg_predictor")
@@ -270,8 +278,3 @@ class MraaModel(MotionModel):
         for name in ("shift", "affine"):
             losses[name] = self.settings[f"lambda_{name}"] * (driving[name] - found[name]).abs().mean()
         return losses, {}
-
-
-def _expand(x: Tensor, batch: int) -> Tensor:
-    """A tensor of batch 1 seen as one of batch `batch`, without copying."""
-    return x.expand(batch, *x.shape[1:]) if len(x) == 1 else x
