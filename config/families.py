@@ -374,8 +374,8 @@ class FlowPredictorParams(HourglassParams):
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
     locality: PositiveFloat | None = None
-    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of the places of
-    all; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
+    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of all
+    places; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
     network finds the shares alone, as published."""
     background_logit: float = -4.0
     """Initial share of the background beside the zones, as a logit: 0 is that of a region at its own centre."""
