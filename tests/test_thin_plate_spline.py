@@ -120,3 +120,13 @@ def test_the_derivative_and_the_inverse_of_a_random_warp(distance):
     rows = [torch.autograd.grad(warp(at)[..., i].sum(), at)[0] for i in range(2)]
     torch.testing.assert_close(warp.jacobian(at), torch.stack(rows, dim=2), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(warp(warp.inverse(at)), at, atol=1e-4, rtol=0)
+
+
+def test_points_that_come_from_nowhere_have_a_finite_origin():
+    torch.manual_seed(0)
+    at = torch.rand(400, 18, 2) * 1.6 - 0.8
+    warp = RandomWarp.draw(400, at, sigma_affine=0.05, sigma_tps=0.005, points_tps=5, distance="l1")
+    found = warp.inverse(at)
+    assert found.abs().max() < 5
+    returned = (warp(found) - at).abs().amax((1, 2)) < 1e-3
+    assert 0.95 < returned.float().mean() < 1
