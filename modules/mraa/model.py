@@ -23,6 +23,7 @@ from modules.mraa.region_predictor import RegionPredictor
 from modules.thin_plate_spline import RandomWarp
 
 _ADAM_BETAS = (0.5, 0.999)
+_FOUND = 0.01  # half frame widths within which a point's origin counts as found
 _VALUES_OF_REGION = 6  # shift and affine frame, as the AVD network takes them
 
 
@@ -239,7 +240,12 @@ class MraaModel(MotionModel):
             warp = RandomWarp.draw(len(driving), driving, distance="l1", **self.settings["transform_params"])
             grid = warp.grid((driving.shape[2], driving.shape[3]))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
-            moved = self.motion(warped, None if landmarks is None else warp.inverse(landmarks.float()))
+            given, usable = None, 1.0
+            if landmarks is not None:
+                given = warp.inverse(landmarks.float())
+                # A warp that folds the face has no inverse there.
+                usable = ((warp(given) - landmarks).abs().amax((1, 2)) < _FOUND).float()
+            moved = self.motion(warped, given)
             losses = {}
             if shift_weight:
                 losses["equivariance_shift"] = shift_weight * (region["shift"] - warp(moved["shift"])).abs().mean()
@@ -251,7 +257,8 @@ class MraaModel(MotionModel):
                 elif self.revert_axis_swap:
                     value = reverted(value)
                 identity = torch.eye(2, device=value.device)
-                losses["equivariance_affine"] = affine_weight * (identity - value).abs().mean()
+                missed = (identity - value).abs().mean((1, 2, 3))  # -> (B,)
+                losses["equivariance_affine"] = affine_weight * (usable * missed).mean()
         return losses
 
     def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
