@@ -37,7 +37,7 @@ def principal_root(covar: Tensor) -> Tensor:
     variances = torch.stack([mean + radius, mean - radius], dim=-1).clamp_min(LEAST_VARIANCE)
     with torch.no_grad():
         double = torch.atan2(b, half)
-        damping = radius / (squared + (_ISOTROPY * mean).square() + 1e-20)
+        damping = radius / (squared + (_ISOTROPY * mean).square() + LEAST_VARIANCE**2)
         across_x, across_y = -double.sin() * damping, double.cos() * damping
         sign = torch.where((b > 0) & (a * c - b * b > a * a + b * b), 1.0, -1.0)
     turned = across_x * half + across_y * b  # what moves the angle to first order; its value is taken away again
