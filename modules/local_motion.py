@@ -12,6 +12,7 @@ from modules.blocks import AntiAliasInterpolation2d, Hourglass
 from modules.geometry import CENTRED, GridConvention, make_coordinate_grid, resize_grid, resize_map, sample
 
 _SHARPNESS = 4.0
+_LEAST_LOGIT = -30.0  # shares below 1e-13 move nothing, but as denormal numbers make a convolution thirty times as slow
 
 
 def follow_flow(background_share: Tensor, background: Tensor, flow: Tensor) -> Tensor:
@@ -64,7 +65,8 @@ class KeypointZones(nn.Module):
         aspect, shear = self.log_aspect.exp()[:, None, None], self.shear[:, None, None]
         squared = (x * aspect + y * shear).square() + (y / aspect).square()
         falloff = squared * (0.5 / self.reach**2) * (-2 * self.log_reach).exp()[:, None, None]
-        logits = (self.height[:, None, None] - falloff).unflatten(1, (-1, self.points_per_motion))
+        logits = (self.height[:, None, None] - falloff).clamp_min(_LEAST_LOGIT)
+        logits = logits.unflatten(1, (-1, self.points_per_motion))
         # A soft maximum, so that a gradient reaches the zones that are not the nearest, too.
         motions = torch.logsumexp(_SHARPNESS * logits, dim=2) / _SHARPNESS
         return torch.cat([self.background.expand_as(motions[:, :1]), motions], dim=1)
