@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from modules.geometry import make_coordinate_grid
+from modules.geometry import inverse_2x2, make_coordinate_grid
 
 Regularization = Literal["exact", "tpsmm"]
 _CHUNK = 1 << 21  # distances held at once while a spline is evaluated: 8 MiB stay in a processor's cache
@@ -155,11 +155,15 @@ class RandomWarp:
         bent = (slope * self.control_params[..., None]).sum(-2)  # -> (B, N, 2)
         return self.theta[:, None, :, :2] + bent[..., None, :]
 
-    def inverse(self, points: Tensor, iterations: int = 20) -> Tensor:
-        """Where points come from, by fixed-point iteration: (B or 1, N, 2) -> (B, N, 2). The warp must be mild."""
+    def inverse(self, points: Tensor, iterations: int = 10) -> Tensor:
+        """Where points come from, by Newton's method: (B or 1, N, 2) -> (B, N, 2).
+
+        Steps are limited, so that the result stays finite where a warp folds and nothing comes from a point.
+        """
         found = points.expand(len(self.theta), -1, -1)
         for _ in range(iterations):
-            found = found - (self(found) - points)
+            step = inverse_2x2(self.jacobian(found)) @ (self(found) - points)[..., None]
+            found = found - step[..., 0].clamp(-0.5, 0.5)
         return found
 
     def _control(self) -> Tensor:
