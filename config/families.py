@@ -254,8 +254,9 @@ class FommDenseMotionParams(HourglassParams):
     """With a prior: initial reach of a zone around each keypoint in which its motion prevails, in root-mean-square
     radii of the keypoints; position and shape of the zones are learned, and the network corrects the shares that they
     give. null: the network finds the shares alone, as published."""
-    background_logit: float = -4.0
-    """Initial share of the background beside the zones, as a logit: 0 is that of a motion at its keypoint."""
+    background_logit: float | None = None
+    """Initial share of the background as a logit: 0 is that of a motion at its keypoint, or without zones anywhere.
+    null: -4 beside zones, else about that of one keypoint, as published."""
     initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
 
@@ -323,6 +324,8 @@ class FommLossWeights(PictureWeights):
     """Weight of the keypoints' equivariance under random warps."""
     equivariance_jacobian: NonNegativeFloat = 10.0
     """Weight of the Jacobians' equivariance under random warps."""
+    motion: NonNegativeFloat = 0.0
+    """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
 class FommTrainParams(TrainParams):
@@ -377,8 +380,9 @@ class FlowPredictorParams(HourglassParams):
     """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of all
     places; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
     network finds the shares alone, as published."""
-    background_logit: float = -4.0
-    """Initial share of the background beside the zones, as a logit: 0 is that of a region at its own centre."""
+    background_logit: float | None = None
+    """Initial share of the background as a logit: 0 is that of a region at its centre, or without zones anywhere. null:
+    -4 beside zones, else about that of one region, as published."""
     initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
     """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
 
@@ -446,6 +450,8 @@ class MraaLossWeights(PictureWeights):
     """Weight of the regions' equivariance under random warps (without a prior, which gives their places)."""
     equivariance_affine: NonNegativeFloat = 10.0
     """Weight of their affine maps' equivariance."""
+    motion: NonNegativeFloat = 0.0
+    """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
 class MraaTrainParams(TrainParams):

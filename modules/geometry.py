@@ -205,6 +205,14 @@ def aligned(picture: Tensor, target: Tensor, window: float, noise: float, iterat
     return sample(picture, grid + shift / half, padding="border")
 
 
+def motion_length(deformation: Tensor, image: Tensor) -> Tensor:
+    """Mean length of a deformation's motion, pixels of the image: (B, h, w, 2) and (B, C, H, W) -> scalar."""
+    height, width = image.shape[-2:]
+    change = deformation - make_coordinate_grid((deformation.shape[1], deformation.shape[2]), deformation)
+    pixels = change * change.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    return (pixels.square().sum(-1) + 1e-8).sqrt().mean()
+
+
 def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:
     """Map points by homogeneous matrices.
 

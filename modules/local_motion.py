@@ -106,7 +106,8 @@ class MotionMixer(nn.Module):
         convention: of sampling.
         locality: initial reach of the keypoints' zones, see `KeypointZones`; the network then corrects the shares that
             they give instead of finding them. None: the network alone decides, as published.
-        background_logit: initial share of the background beside the zones, see `KeypointZones`.
+        background_logit: initial share of the background, beside zones see `KeypointZones`, else beside K equal shares.
+            None: -4 beside zones, else about that of one motion, as published.
         initial_occlusion: value with which the occlusion map starts, 0 to 1. None: about one half, as published.
     """
 
@@ -123,7 +124,7 @@ class MotionMixer(nn.Module):
         use_deformed_source: bool = True,
         convention: GridConvention = CENTRED,
         locality: float | None = None,
-        background_logit: float = -4.0,
+        background_logit: float | None = None,
         initial_occlusion: float | None = None,
     ):
         super().__init__()
@@ -140,9 +141,12 @@ class MotionMixer(nn.Module):
             self.down = AntiAliasInterpolation2d(num_channels, scale_factor, "stride")
         self.zones = None
         if locality is not None:
-            self.zones = KeypointZones(num_motions, 1, locality, background_logit)
+            self.zones = KeypointZones(num_motions, 1, locality, -4.0 if background_logit is None else background_logit)
+        if locality is not None or background_logit is not None:
             nn.init.zeros_(self.mask.weight)
             nn.init.zeros_(self.mask.bias)
+        if locality is None and background_logit is not None:
+            nn.init.constant_(self.mask.bias[:1], background_logit)
         if initial_occlusion is not None and self.occlusion is not None:
             nn.init.zeros_(self.occlusion.weight)
             nn.init.constant_(self.occlusion.bias, log(initial_occlusion / (1 - initial_occlusion)))

@@ -155,11 +155,10 @@ class RandomWarp:
         bent = (slope * self.control_params[..., None]).sum(-2)  # -> (B, N, 2)
         return self.theta[:, None, :, :2] + bent[..., None, :]
 
-    def inverse(self, points: Tensor, iterations: int = 8) -> Tensor:
-        """Where points come from: (B or 1, N, 2) -> (B, N, 2), by Newton's method in bounded steps.
+    def inverse(self, points: Tensor, iterations: int = 10) -> Tensor:
+        """Where points come from, by Newton's method: (B or 1, N, 2) -> (B, N, 2).
 
-        Of the warps of published strength 3 in 100 fold the frame, and some of its points come from nowhere: what they
-        get is finite, but the warp does not take it back to them.
+        Steps are limited, so that the result stays finite where a warp folds and nothing comes from a point.
         """
         found = points.expand(len(self.theta), -1, -1)
         for _ in range(iterations):

@@ -44,3 +44,10 @@ def test_zones_begin_where_the_keypoints_are():
     assert out["contribution_maps"][0, :, row, column].argmax() == 2
     assert out["contribution_maps"][0, :, 15, 0].argmax() == 0
     assert (out["occlusion_map"] - 0.9).abs().max() < 1e-5
+
+
+def test_without_zones_the_background_has_the_share_that_is_asked_for():
+    network, image = mixer(background_logit=2.0), torch.rand(1, 3, 32, 32)
+    motions = make_coordinate_grid((16, 16), image).expand(1, 4, 16, 16, 2)
+    maps = network.mix(network.reduced(image), torch.zeros(1, 4, 16, 16), motions)["contribution_maps"]
+    torch.testing.assert_close(maps[0, :, 5, 5], torch.tensor([2.0, 0, 0, 0]).softmax(0))

@@ -122,11 +122,10 @@ def test_the_derivative_and_the_inverse_of_a_random_warp(distance):
     torch.testing.assert_close(warp(warp.inverse(at)), at, atol=1e-4, rtol=0)
 
 
-def test_points_that_come_from_nowhere_have_a_finite_origin():
+def test_points_of_a_face_come_from_somewhere_under_every_warp():
     torch.manual_seed(0)
-    at = torch.rand(400, 18, 2) * 1.6 - 0.8
-    warp = RandomWarp.draw(400, at, sigma_affine=0.05, sigma_tps=0.005, points_tps=5, distance="l1")
-    found = warp.inverse(at)
-    assert found.abs().max() < 5
-    returned = (warp(found) - at).abs().amax((1, 2)) < 1e-3
-    assert 0.95 < returned.float().mean() < 1
+    settings = {"sigma_affine": 0.05, "sigma_tps": 0.005, "points_tps": 5, "distance": "l1"}
+    warp, at = RandomWarp.draw(2000, torch.zeros(1), **settings), torch.rand(1, 68, 2) * 1.6 - 0.8
+    missed = (warp(warp.inverse(at)) - at).norm(dim=-1)
+    assert torch.isfinite(missed).all()
+    assert (missed > 1e-4).float().mean() < 3e-3, "where a warp folds"

@@ -33,7 +33,7 @@ class DenseMotionNetwork(MotionMixer):
         kp_variance: float = 0.01,
         convention: GridConvention = CENTRED,
         locality: float | None = None,
-        background_logit: float = -4.0,
+        background_logit: float | None = None,
         initial_occlusion: float | None = None,
     ):
         super().__init__(

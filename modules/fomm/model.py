@@ -14,7 +14,15 @@ from modules.facial_prior import PriorMaps, prior_points
 from modules.fomm.discriminator import MultiScaleDiscriminator
 from modules.fomm.generator import OcclusionAwareGenerator
 from modules.fomm.keypoint_detector import KPDetector, Prior
-from modules.geometry import GridConvention, expand_batch, full_precision, hull_area, inverse_2x2, sample
+from modules.geometry import (
+    GridConvention,
+    expand_batch,
+    full_precision,
+    hull_area,
+    inverse_2x2,
+    motion_length,
+    sample,
+)
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser, Trainable
 from modules.thin_plate_spline import RandomWarp
@@ -172,8 +180,10 @@ class FommModel(MotionModel):
         motion_source = self.motion(source, batch.get("source_landmarks"))
         motion_driving = self.motion(driving, batch.get("driving_landmarks"))
         generated = self.generate(self.encode(source), motion_source, motion_driving)
-        losses = self.picture_loss(generated["prediction"], driving)
-        if self.settings["loss_weights"]["generator_gan"]:
+        losses, weights = self.picture_loss(generated["prediction"], driving), self.settings["loss_weights"]
+        if weights["motion"]:
+            losses["motion"] = weights["motion"] * motion_length(generated["deformation"], source)
+        if weights["generator_gan"]:
             losses |= self._adversarial_losses(generated["prediction"], driving, motion_driving["value"].detach())
         losses |= self._equivariance_losses(driving, motion_driving, batch.get("driving_landmarks"))
         return losses, {**generated, "kp_source": motion_source["value"], "kp_driving": motion_driving["value"]}

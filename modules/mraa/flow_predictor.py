@@ -51,7 +51,7 @@ class PixelwiseFlowPredictor(MotionMixer):
         revert_axis_swap: bool = False,
         convention: GridConvention = CENTRED,
         locality: float | None = None,
-        background_logit: float = -4.0,
+        background_logit: float | None = None,
         initial_occlusion: float | None = None,
     ):
         super().__init__(

@@ -12,7 +12,15 @@ from torch import Tensor
 from modules.au_estimator import AUEstimator
 from modules.avd_network import AVDNetwork
 from modules.facial_prior import PriorMaps
-from modules.geometry import GridConvention, expand_batch, full_precision, hull_area, inverse_2x2, sample
+from modules.geometry import (
+    GridConvention,
+    expand_batch,
+    full_precision,
+    hull_area,
+    inverse_2x2,
+    motion_length,
+    sample,
+)
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.mraa.affine import LEAST_VARIANCE, reverted
@@ -227,6 +235,9 @@ class MraaModel(MotionModel):
             **self.picture_loss(generated["prediction"], driving),
             **self._equivariance(driving, batch.get("driving_landmarks"), motion_driving),
         }
+        if self.settings["loss_weights"]["motion"]:
+            length = motion_length(generated["deformation"], source)
+            losses["motion"] = self.settings["loss_weights"]["motion"] * length
         return losses, {**generated, "kp_source": motion_source["shift"], "kp_driving": motion_driving["shift"]}
 
     def _equivariance(self, driving: Tensor, landmarks: Tensor | None, region: Motion) -> dict[str, Tensor]:

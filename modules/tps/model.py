@@ -19,7 +19,7 @@ from modules.geometry import (
     full_precision,
     gaussian_blur,
     hull_area,
-    make_coordinate_grid,
+    motion_length,
     resize_grid,
     sample,
 )
@@ -273,7 +273,7 @@ class TPSModel(MotionModel):
         if weights["warp_loss"]:
             losses["warp_loss"] = weights["warp_loss"] * self._warp_loss(driving, encoded, generated)
         if weights["motion"]:
-            losses["motion"] = weights["motion"] * self._motion_length(generated["deformation"], source)
+            losses["motion"] = weights["motion"] * motion_length(generated["deformation"], source)
         if weights["relative_au"]:
             losses["relative_au"] = self._relative_au(source, generated, batch, batch["au_diff"], epoch)
         if weights["bg"] and with_background:
@@ -355,14 +355,6 @@ class TPSModel(MotionModel):
             warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"])
             warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
             return (motion_driving["fg_kp"] - warp(self.motion(warped)["fg_kp"])).abs().mean()
-
-    @staticmethod
-    def _motion_length(deformation: Tensor, image: Tensor) -> Tensor:
-        """Mean length of the motion in pixels of the image: noise must not be explained by motion."""
-        height, width = image.shape[-2:]
-        change = deformation - make_coordinate_grid(deformation.shape[1:3], deformation)
-        pixels = change * change.new_tensor([(width - 1) / 2, (height - 1) / 2])
-        return (pixels.square().sum(-1) + 1e-8).sqrt().mean()
 
     def _warp_loss(self, driving: Tensor, encoded: dict[str, Any], generated: dict[str, Any]) -> Tensor:
         """Difference of the source's warped features and the driving frame's; trains the deformation alone."""
