@@ -48,7 +48,7 @@ def initial_model(config: Config) -> MotionModel:
     """A model with the random weights of the config's seed.
 
     Raises:
-        UserError: a family that is not built yet, or sizes of networks that do not fit together.
+        UserError: sizes of networks that do not fit together.
     """
     torch.manual_seed(config.seed)
     try:

@@ -11,8 +11,10 @@ import torch
 
 import run
 from checkpoints import initial_model, read_checkpoint
+from config import schema
 from config.load import load_config
 from errors import UserError
+from modules.model import FAMILIES, build_model
 from train import Job, Trainer, training_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -289,8 +291,7 @@ def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, 
         torch.testing.assert_close(two[name], gradient, atol=2e-5, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def test_a_family_that_is_not_built_yet_says_so(tmp_path, caplog):
-    path = tmp_path / "mraa.yaml"
-    path.write_text("model_params: {num_regions: 10, num_channels: 3}\n", encoding="utf-8")
-    assert run.main(["--config", str(path)]) == 2
-    assert "expected a family among tps, warp, fomm, got 'mraa'" in caplog.text
+def test_every_family_that_an_experiment_can_name_is_built():
+    assert set(schema.FAMILIES) == set(FAMILIES)
+    with pytest.raises(ValueError, match="expected a family among tps, warp, fomm, mraa, got 'flow'"):
+        build_model("flow", {})
