@@ -478,6 +478,21 @@ def test_gradients_reach_every_parameter(tmp_path, head, skips):
     assert [n for n, p in parameters if not torch.isfinite(p.grad).all()] == []
 
 
+def test_the_length_of_motion_is_weighed_in_pixels(tmp_path):
+    model, config = tiny_model(tmp_path, bg_predictor_params__bg_type="zero")
+    settings = config.train_params.model_dump()
+    weights = {**settings["loss_weights"], "motion": 2.0}
+    model.prepare_training({**settings, "loss_weights": weights}, None)
+    batch = training_batch()
+    moved, generated = model.losses(batch, epoch=0)
+    change = generated["deformation"] - make_coordinate_grid((16, 16), generated["deformation"])
+    expected = 2 * (change * (SIZE - 1) / 2).norm(dim=-1).mean()
+    torch.testing.assert_close(moved["motion"], expected, atol=1e-3, rtol=1e-3)
+    assert moved["motion"] > 0.1
+    still, _ = model.losses({**batch, "source": batch["driving"]}, epoch=0)
+    assert still["motion"] < 1e-2
+
+
 def test_the_published_prior_is_inert_as_published(tmp_path):
     model, _ = prepared(tmp_path, **PUBLISHED_AWP)
     losses, _ = model.losses(training_batch(), epoch=0)
@@ -523,6 +538,23 @@ def test_equivariance_asks_the_regions_to_follow_the_warp(tmp_path, monkeypatch)
     losses, _ = model.losses(batch, epoch=0)
     assert losses["equivariance_shift"] > 0.1
     assert losses["equivariance_affine"] > 0.05
+
+
+@pytest.mark.parametrize("root", [symmetric_root, principal_root])
+def test_regions_that_turn_with_the_frame_cost_nothing(tmp_path, monkeypatch, root):
+    model, _ = prepared(tmp_path, region_affine="symmetric" if root is symmetric_root else "principal")
+    turn = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    warp = RandomWarp(torch.cat([turn, torch.zeros(2, 1)], dim=1).expand(4, 2, 3), torch.zeros(4, 1, 25), 5, "l1")
+    covar = torch.tensor([[0.05, 0.01], [0.01, 0.02]]).expand(4, 5, 2, 2)
+    shift = torch.rand(4, 5, 2)
+    turned = {"shift": warp(shift), "affine": root(turn @ covar @ turn.mT)}
+    monkeypatch.setattr(RandomWarp, "draw", lambda *args, **kwargs: warp)
+    monkeypatch.setattr(model, "motion", lambda *args: {"shift": shift, "affine": root(covar)})
+    losses = model._equivariance(pictures(4), None, turned)
+    assert losses["equivariance_shift"] < 1e-5
+    assert losses["equivariance_affine"] < 1e-3
+    stretched = {**turned, "affine": 1.1 * turned["affine"]}
+    assert model._equivariance(pictures(4), None, stretched)["equivariance_affine"] > 0.1
 
 
 def test_warps_without_an_inverse_are_left_out_of_the_priors_loss(tmp_path, monkeypatch):
