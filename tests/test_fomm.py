@@ -246,9 +246,6 @@ def test_a_prior_needs_its_number_of_points(tmp_path):
     experiment = fomm_experiment(tmp_path, "ewp", common_params__num_kp=10)
     with pytest.raises(ConfigError, match="num_kp: expected 18 or 68, the points of a face, with a prior, got 10"):
         build_config(experiment, "test")
-    zones = fomm_experiment(tmp_path, generator_params__dense_motion_params__locality=0.1)
-    with pytest.raises(ConfigError, match="locality: expected a prior, got none"):
-        build_config(zones, "test")
 
 
 # --- relative motion --------------------------------------------------------------------------------------------------
