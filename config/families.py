@@ -251,8 +251,8 @@ class FommDenseMotionParams(HourglassParams):
     kp_variance: PositiveFloat = 0.01
     """Variance of the keypoint heat maps, in squared half frame widths."""
     locality: PositiveFloat | None = None
-    """With a prior: initial reach of a zone around each keypoint in which its motion prevails, in root-mean-square
-    radii of the keypoints; position and shape of the zones are learned, and the network corrects the shares that they
+    """Initial reach of a zone around each keypoint in which its motion prevails, in root-mean-square radii of the
+    keypoints; position and shape of the zones are learned, and the network corrects the shares that they
     give. null: the network finds the shares alone, as published."""
     background_logit: float | None = None
     """Initial share of the background as a logit: 0 is that of a motion at its keypoint, or without zones anywhere.

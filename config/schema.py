@@ -136,8 +136,6 @@ class FommConfig(Config):
                 "model_params.common_params.num_kp: expected 18 or 68, the points of a face, with a prior, got "
                 f"{model.common_params.num_kp}"
             )
-        if model.prior == "none" and dense.locality is not None:
-            raise ValueError("model_params.generator_params.dense_motion_params.locality: expected a prior, got none")
         return self
 
 

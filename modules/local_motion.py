@@ -12,6 +12,7 @@ from modules.blocks import AntiAliasInterpolation2d, Hourglass
 from modules.geometry import CENTRED, GridConvention, make_coordinate_grid, resize_grid, resize_map, sample
 
 _SHARPNESS = 4.0
+_LEAST_RADIUS = 0.1  # half frame widths; learned keypoints begin in one place
 _LEAST_LOGIT = -30.0  # shares below 1e-13 move nothing, but as denormal numbers make a convolution thirty times as slow
 
 
@@ -59,7 +60,8 @@ class KeypointZones(nn.Module):
 
     def forward(self, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits of the shares at every pixel: (B, N, 2) -> (B, 1 + K, h, w), index 0 the background."""
-        radius = (keypoints - keypoints.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()[:, None, None, None]
+        radius = (keypoints - keypoints.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
+        radius = radius.clamp_min(_LEAST_RADIUS)[:, None, None, None]
         centres = keypoints + self.shift * radius[..., 0]
         x, y = ((make_coordinate_grid(size, keypoints) - centres[:, :, None, None]) / radius[..., None]).unbind(-1)
         aspect, shear = self.log_aspect.exp()[:, None, None], self.shear[:, None, None]

@@ -246,9 +246,6 @@ def test_a_prior_needs_its_number_of_points(tmp_path):
     experiment = fomm_experiment(tmp_path, "ewp", common_params__num_kp=10)
     with pytest.raises(ConfigError, match="num_kp: expected 18 or 68, the points of a face, with a prior, got 10"):
         build_config(experiment, "test")
-    zones = fomm_experiment(tmp_path, generator_params__dense_motion_params__locality=0.1)
-    with pytest.raises(ConfigError, match="locality: expected a prior, got none"):
-        build_config(zones, "test")
 
 
 # --- relative motion --------------------------------------------------------------------------------------------------
@@ -492,6 +489,25 @@ def test_the_generators_step_leaves_the_discriminator_no_gradient(clips_root, tm
     assert run.main(["--config", str(path), "--set", "train_params.num_epochs=1", "--log-dir", str(tmp_path)]) == 0
     assert seen
     assert all(gradient is None for gradient in seen)
+
+
+def test_the_driving_heads_own_movement_can_be_taken_out(clips_root, tmp_path):
+    """The head of the tests' clips slides sideways, and nothing else moves."""
+    experiment = fomm_experiment(clips_root, "awp")
+    path = write(tmp_path, experiment)
+    assert (
+        run.main(["--config", str(path), "--set", "train_params.num_epochs=1", "--log-dir", str(tmp_path / "log")]) == 0
+    )
+    folder = run_folder(tmp_path / "log")
+    command = ["--config", str(path), "--mode", "animate", "--checkpoint", str(folder / "00000000-checkpoint.pth.tar")]
+    moved = {}
+    for removed in ("false", "true"):
+        settings = ["animate_params.format=.png", f"animate_params.remove_head_motion={removed}"]
+        assert run.main([*command, *(part for setting in settings for part in ("--set", setting))]) == 0
+        keypoints = np.load(folder / "animation/022_3_3-006_keypoints.npy")
+        moved[removed] = np.abs(keypoints - keypoints[:1]).max()
+    assert moved["false"] > 1.5 * 2 / (SIZE - 1), "pixels"
+    assert moved["true"] < 1e-4
 
 
 def test_clips_without_landmarks_are_named_in_one_line(clips_root, tmp_path, caplog):
