@@ -10,7 +10,7 @@ import yaml
 import run
 from checkpoints import CheckpointError, load_networks, read_checkpoint
 from config.load import ConfigError, build_config, load_config
-from modules.geometry import make_coordinate_grid
+from modules.geometry import heatmap_mean, make_coordinate_grid
 from modules.model import Condition, build_model
 from modules.mraa.affine import principal_root, reverted, symmetric_root
 from modules.thin_plate_spline import RandomWarp
@@ -307,6 +307,21 @@ def test_moving_a_landmark_moves_the_region_of_the_prior(tmp_path):
     assert (after["affine"] - before["affine"]).abs().max() > 0
 
 
+def test_regions_of_the_prior_lie_about_their_points_until_the_network_says_otherwise(tmp_path):
+    maps = {"prior_params__kernel": "gaussian", "prior_params__sigma": 4.0, "prior_params__threshold": "none"}
+    model, _ = tiny_model(tmp_path, **AWP, **maps)
+    predictor = model.region_predictor
+    with torch.no_grad():
+        predictor.regions.weight.zero_()
+        predictor.regions.bias.zero_()
+        found = predictor(pictures(), landmarks())
+        assert (heatmap_mean(found["heatmap"]) - found["shift"]).abs().max() < 0.05
+        predictor.regions.weight.normal_(std=0.1)
+        other = predictor(pictures(), landmarks())
+    assert (other["covar"] - found["covar"]).abs().max() > 1e-3
+    assert torch.equal(other["shift"], found["shift"])
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_a_batch_of_two_is_two_batches_of_one(tmp_path, head):
     model, _ = tiny_model(tmp_path, **HEADS[head])
@@ -350,6 +365,18 @@ def test_without_an_occlusion_map_skips_show_the_warped_source(tmp_path):
     with torch.no_grad():
         out = model.generator(source, model.generator.encode(source), deformation, None)
     assert torch.equal(out["prediction"], out["deformed"])
+
+
+def test_the_deepest_features_come_in_twice_as_published(tmp_path):
+    model, _ = tiny_model(tmp_path)
+    network, source, seen = model.generator, pictures(), []
+    network.up_blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0]))
+    still = make_coordinate_grid((16, 16), source).expand(2, 16, 16, 2)
+    with torch.no_grad():
+        features = network.encode(source)
+        network(source, features, still, torch.full((2, 1, 16, 16), 0.25))
+        expected = torch.lerp(network.bottleneck(0.25 * features[-1]), features[-1], 0.25)
+    torch.testing.assert_close(seen[0], expected, atol=1e-4, rtol=1e-4)
 
 
 def test_training_starts_with_the_warped_source_where_the_config_says_so(tmp_path):

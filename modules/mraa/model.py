@@ -252,7 +252,7 @@ class MraaModel(MotionModel):
             grid = warp.grid((driving.shape[2], driving.shape[3]))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
             given, usable = None, 1.0
-            if landmarks is not None:
+            if self.needs_landmarks:
                 given = warp.inverse(landmarks.float())
                 # A warp that folds the face has no inverse there.
                 usable = ((warp(given) - landmarks).abs().amax((1, 2)) < _FOUND).float()
