@@ -19,6 +19,8 @@ from modules.geometry import (
 from modules.local_motion import MotionMixer, local_affine
 from modules.mraa.affine import LEAST_VARIANCE, reverted
 
+_FARTHEST = 160.0  # squared distance in standard deviations; beyond it lie denormal numbers, which slow convolutions
+
 Region = dict[str, Tensor]
 """`shift` (B, K, 2), xy in [-1, 1]; `affine` and `covar` (B, K, 2, 2) where regions have an affine frame."""
 
@@ -108,7 +110,8 @@ class PixelwiseFlowPredictor(MotionMixer):
         offset = make_coordinate_grid(size, region["shift"]) - region["shift"][:, :, None, None]  # -> (B, K, h, w, 2)
         least = LEAST_VARIANCE * torch.eye(2, device=offset.device)
         precision = inverse_2x2(region["covar"] + least, LEAST_VARIANCE**2)
-        return torch.exp(-0.5 * torch.einsum("bkhwi,bkij,bkhwj->bkhw", offset, precision, offset))
+        squared = torch.einsum("bkhwi,bkij,bkhwj->bkhw", offset, precision, offset)
+        return torch.exp(-0.5 * squared.clamp_max(_FARTHEST))
 
     def sparse_motions(
         self, driving: Region, source: Region, size: tuple[int, int], bg_param: Tensor | None = None
