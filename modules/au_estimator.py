@@ -112,7 +112,7 @@ class AUEstimator(Trainable):
         landmarks = landmarks.float()
         steps = eye_distances_a_pixel(landmarks, half_face_grids(landmarks)).flatten(0, 1)  # -> (2B, h, w, 2, 2)
         columns, change = self.au_estimator.columns(source, driving, steps)
-        rest = None if source_au is None else source_au.float().mT.flatten(0, 1)  # -> (2B, A)
+        rest = None if source_au is None else source_au.float().clamp(0, 1).mT.flatten(0, 1)  # -> (2B, A)
         return self.au_estimator.solve(columns, change, rest).unflatten(0, (-1, 2)).mT, columns, change
 
     # --- training ----------------------------------------------------------------------------------------------------
