@@ -36,6 +36,7 @@ from errors import UserError
 from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, find_extractor, split_clips
 from logger import RunLogger, run_folder
 from modules.model import Optimiser, Trainable
+from sync_batchnorm import synchronise
 from visualizer import Visualizer
 
 log = logging.getLogger("train")
@@ -185,6 +186,9 @@ class Trainer:
             worker_init_fn=_ignore_interrupt,
         )
         self.loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        # PyTorch synchronises it on GPUs alone.
+        if fabric.world_size > 1 and config.train_params.use_sync_bn and fabric.device.type == "cuda":
+            log.info("%d batch normalisations see the batches of all devices", synchronise(model))
         self.wrapped = fabric.setup_module(model)
         for method in (job.losses, "discriminator_losses"):
             self.wrapped.mark_forward_method(method)

@@ -250,6 +250,15 @@ class KPDetectorParams(HourglassParams):
 class FommDenseMotionParams(HourglassParams):
     kp_variance: PositiveFloat = 0.01
     """Variance of the keypoint heat maps, in squared half frame widths."""
+    locality: PositiveFloat | None = None
+    """Initial reach of a zone around each keypoint in which its motion prevails, in root-mean-square radii of the
+    keypoints; position and shape of the zones are learned, and the network corrects the shares that they
+    give. null: the network finds the shares alone, as published."""
+    background_logit: float | None = None
+    """Initial share of the background as a logit: 0 is that of a motion at its keypoint, or without zones anywhere.
+    null: -4 beside zones, else about that of one keypoint, as published."""
+    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
 
 
 class FommGeneratorParams(Section):
@@ -263,6 +272,9 @@ class FommGeneratorParams(Section):
     """Residual blocks at the lowest level."""
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
+    blend_source: bool = False
+    """Mix the warped source itself into the picture where the occlusion map keeps it: detail does not have to pass the
+    decoder, which minutes or few clips cannot teach. false: as published."""
     dense_motion_params: FommDenseMotionParams = FommDenseMotionParams()
     """Dense motion network."""
 
@@ -286,11 +298,15 @@ class FommModelParams(ModelParams):
     family: Literal["fomm"]
     """First-order motion model (NeurIPS 2019), with the facial priors of MM 2021 and TIP 2024."""
     prior: Literal["none", "ewp", "awp"] = "none"
-    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024)."""
+    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024). With one, keypoints are 18
+    points of the face, or all 68 landmarks."""
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     common_params: FommCommonParams = FommCommonParams()
     kp_detector_params: KPDetectorParams = KPDetectorParams()
     generator_params: FommGeneratorParams = FommGeneratorParams()
@@ -308,6 +324,8 @@ class FommLossWeights(PictureWeights):
     """Weight of the keypoints' equivariance under random warps."""
     equivariance_jacobian: NonNegativeFloat = 10.0
     """Weight of the Jacobians' equivariance under random warps."""
+    motion: NonNegativeFloat = 0.0
+    """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
 class FommTrainParams(TrainParams):
@@ -316,7 +334,9 @@ class FommTrainParams(TrainParams):
     lr_discriminator: NonNegativeFloat = 2e-4
     """Learning rate of the discriminator."""
     lr_kp_detector: NonNegativeFloat = 2e-4
-    """Learning rate of the keypoint detector; 0 freezes it."""
+    """Learning rate of the keypoint detector; 0 freezes its weights."""
+    lr_zones: NonNegativeFloat = 0.01
+    """Learning rate of the keypoints' zones (`dense_motion_params.locality`)."""
     loss_weights: FommLossWeights = FommLossWeights()
 
 
@@ -378,7 +398,10 @@ class MraaModelParams(ModelParams):
     prior_params: PriorParams = PriorParams()
     """Maps of the facial prior."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     num_regions: PositiveInt = 10
     """Regions."""
     num_channels: Literal[3] = 3

@@ -124,6 +124,20 @@ class FommConfig(Config):
     train_params: FommTrainParams = FommTrainParams()
     """`--mode train`."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "FommConfig":
+        model, generator = self.model_params, self.model_params.generator_params
+        detector, dense = model.kp_detector_params, generator.dense_motion_params
+        _check_sizes(self, "kp_detector_params", detector.scale_factor, detector.num_blocks)
+        _check_sizes(self, "generator_params.dense_motion_params", dense.scale_factor, dense.num_blocks)
+        _check_sizes(self, "generator_params", 1, generator.num_down_blocks)
+        if model.prior != "none" and model.common_params.num_kp not in (18, 68):
+            raise ValueError(
+                "model_params.common_params.num_kp: expected 18 or 68, the points of a face, with a prior, got "
+                f"{model.common_params.num_kp}"
+            )
+        return self
+
 
 class MraaConfig(Config):
     model_params: MraaModelParams

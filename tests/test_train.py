@@ -290,7 +290,7 @@ def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, 
 
 
 def test_a_family_that_is_not_built_yet_says_so(tmp_path, caplog):
-    path = tmp_path / "fomm.yaml"
-    path.write_text("model_params: {common_params: {num_kp: 10, num_channels: 3}}\n", encoding="utf-8")
+    path = tmp_path / "mraa.yaml"
+    path.write_text("model_params: {num_regions: 10, num_channels: 3}\n", encoding="utf-8")
     assert run.main(["--config", str(path)]) == 2
-    assert "expected a family among tps, warp, got 'fomm'" in caplog.text
+    assert "expected a family among tps, warp, fomm, got 'mraa'" in caplog.text
