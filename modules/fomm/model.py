@@ -231,7 +231,8 @@ class FommModel(MotionModel):
             warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"], distance="l1")
             grid = warp.grid((driving.shape[2], driving.shape[3]))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
-            found = self.motion(warped, None if landmarks is None else warp.inverse(landmarks.float()))
+            follow = warp.inverse(landmarks.float()) if self.needs_landmarks and landmarks is not None else None
+            found = self.motion(warped, follow)
             if for_value:
                 missed = (motion_driving["value"] - warp(found["value"])).abs().mean()
                 losses["equivariance_value"] = weights["equivariance_value"] * missed
