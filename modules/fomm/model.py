@@ -165,9 +165,10 @@ class FommModel(MotionModel):
         return {f"optimizer_{name}": self._optimiser(name) for name in ("generator", "discriminator", "kp_detector")}
 
     def _optimiser(self, name: str) -> Optimiser:
-        zones = getattr(self.generator, "dense_motion_network", None) and self.generator.dense_motion_network.zones
+        zones = self.generator.dense_motion_network.zones
         fast = list(zones.parameters()) if zones is not None and name == "generator" else []
-        slow = [weight for weight in self.networks()[name].parameters() if all(weight is not zone for zone in fast)]
+        own = set(fast)
+        slow = [weight for weight in self.networks()[name].parameters() if weight not in own]
         groups = [{"params": slow, "lr": self.settings[f"lr_{name}"]}]
         if fast:
             groups.append({"params": fast, "lr": self.settings["lr_zones"]})
