@@ -34,8 +34,8 @@ def main() -> None:
     moved = fabric.to_device(points + 0.01 * torch.randn(arguments.frames, 68, 2, generator=generator))
     points = fabric.to_device(points)
     ways = {
-        "frame by frame": lambda: _generate(model, image, points, moved, batch_size=1, encode_once=False),
-        "in batches": lambda: _generate(
+        "frame by frame": lambda: generate(model, image, points, moved, batch_size=1, encode_once=False),
+        "in batches": lambda: generate(
             model, image, points, moved, batch_size=config.animate_params.batch_size, encode_once=True
         ),
     }
@@ -46,7 +46,7 @@ def main() -> None:
     print(f"ratio           {times['frame by frame'] / times['in batches']:8.2f}")
 
 
-def _generate(
+def generate(
     model: MotionModel,
     image: torch.Tensor,
     points: torch.Tensor,
@@ -55,10 +55,17 @@ def _generate(
     batch_size: int,
     encode_once: bool,
 ) -> None:
-    source, encoded = model.motion(image, points), model.encode(image)
+    """Frames of one source.
+
+    Args:
+        image: (1, 3, H, W); points: (1, 68, 2), its landmarks; moved: (T, 68, 2), those of the frames.
+        batch_size: frames at a time.
+        encode_once: or anew for every batch.
+    """
+    source, encoded = model.motion(image, points), model.encode(image, points)
     for part in moved.split(batch_size):
         if not encode_once:
-            source, encoded = model.motion(image, points), model.encode(image)
+            source, encoded = model.motion(image, points), model.encode(image, points)
         motion = model.motion(image.expand(len(part), -1, -1, -1), part)
         model.generate(encoded, source, motion)["prediction"].sum().item()  # waits for the device
 

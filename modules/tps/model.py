@@ -306,7 +306,9 @@ class TPSModel(MotionModel):
         """The relative action-unit constraint, its weight growing from zero."""
         warmup = self.settings["relative_au_warmup"]
         grown = min(1.0, epoch / warmup) if warmup else 1.0
-        loss = self.relative_au_loss(source, generated["prediction"], batch["source_landmarks"], au_diff)
+        loss = self.relative_au_loss(
+            source, generated["prediction"], batch["source_landmarks"], batch["source_au"], au_diff
+        )
         return grown * self.settings["loss_weights"]["relative_au"] * loss
 
     def _cross_identity_losses(
