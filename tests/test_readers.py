@@ -455,13 +455,20 @@ def test_corrupt_cells_are_named(column, cell, reason, tmp_path):
     assert len(listing.clips) == 3
 
 
-@pytest.mark.parametrize(("cell", "shown"), [(None, "nothing"), (0, "0"), ("inf", "inf"), (-200, "-200")])
-def test_frame_rates_of_dfme_come_from_its_sheet(cell, shown, tmp_path):
-    make_dfme(tmp_path / "set", edit=set_cell(2, "Fps", cell))
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        (None, "expected frames a second in the sheet, got nothing"),
+        (0, "Fps: expected frames a second, got 0"),
+        ("inf", "Fps: expected frames a second, got inf"),
+        ("fast", "Fps: expected a number, got 'fast'"),
+    ],
+)
+def test_frame_rates_of_dfme_come_from_its_sheet(cell, reason, tmp_path):
     make_dfme(tmp_path / "set", edit=lambda table: table[1].__setitem__(7, cell if "0008" in table[1][0] else 300))
     listing = read_data_set("dfme", tmp_path / "set")
     assert [clip.fps for clip in listing.clips] == [300]
-    assert reasons(listing) == {"DFME_training.xlsx, row 2": f"Fps: expected frames a second, got {shown}"}
+    assert reasons(listing) == {"DFME_training.xlsx, row 2": reason}
 
 
 def test_frames_without_numbers_and_with_equal_numbers_are_named(tmp_path):
@@ -698,14 +705,16 @@ def test_annotations_label_loose_clips(tmp_path):
 
 
 def test_annotations_that_fit_nothing_are_named(tmp_path):
-    for name in ("a1", "b", "c", "d"):
+    for name in ("a1", "b", "c", "d", "e"):
         write_clip(tmp_path, name, 0, 6)
     rows = [["x", *ANNOTATIONS[1][1:]], ["c", "", 9, "", "", "", "", ""], ["d", *ANNOTATIONS[1][1:]], ["d", *[""] * 7]]
+    rows.append(["e", "", "", "", "", 0, "", ""])
     write_sheet(tmp_path / "annotations.csv", [*ANNOTATIONS, *rows])
     assert reasons(read_data_set("folder", tmp_path, fps=100)) == {
         "annotations.csv, row 4": f"no clip 'x' in {tmp_path}",
         "c": "onset: expected one of the frames from 1 to 6, got 9",
         "d": "annotations.csv: rows 6 and 7 are of one clip and differ; remove all but one",
+        "e": "fps: expected frames a second, got 0",
     }
     write_sheet(tmp_path / "more.csv", [["name", "on set"], ["b", 1]])
     with pytest.raises(UserError, match="more.csv: expected columns among name,subject,.*; got 'on set'"):

@@ -14,6 +14,8 @@ from preparation.readers.labels import (
     in_order,
     read_facs,
     read_movement,
+    read_rate,
+    with_movement,
     without_apex,
 )
 from preparation.readers.layout import (
@@ -38,7 +40,7 @@ def read_coded(
 ) -> Listing:
     """Read a data set of a known layout; arguments and errors as those of `read_data_set`."""
     found = find_releases(root, data_set.layout)
-    chosen = found if data_set.releases else [choose_release(found, root, release)]
+    chosen = found if data_set.all_releases else [choose_release(found, root, release)]
     folders, left_out = _by_key(data_set, [folder for part in chosen for folder in part.folders])
     left_out += [stray for part in chosen for stray in part.strays]
     repairs: tuple[Repair, ...] = ()
@@ -190,6 +192,11 @@ def _record(
         Unreadable: what the row, the folder's name and the frames say does not fit together.
     """
     identity = data_set.identify(folder.parts)
+    fps = data_set.fps
+    if row is not None and data_set.columns is not None and data_set.columns.fps is not None:
+        fps = read_rate(row, data_set.columns.fps)
+    if fps is None:
+        raise Unreadable("expected frames a second in the sheet, got nothing")
     try:
         colour = has_colour(read_picture(frames.files[0])) if data_set.colour is None else data_set.colour
     except ClipError as error:
@@ -201,7 +208,7 @@ def _record(
         source=folder.path,
         frames=frames.files,
         frame_numbers=frames.numbers,
-        fps=data_set.fps or 0.0,
+        fps=fps,
         colour=colour,
         repairs=frames.repairs,
     )
@@ -213,22 +220,17 @@ def _record(
 def _from_folder_names(
     data_set: DataSet, record: ClipRecord, folder: ClipFolder, missing_apex: MissingApex
 ) -> ClipRecord:
+    """The clip of a data set without a sheet: it lasts from onset to offset, and its folder names the emotion."""
     numbers = record.frame_numbers
     if len(numbers) < 2:
         raise Unreadable(f"expected at least 2 frames, got {len(numbers)}")
-    movement = without_apex(data_set.kind + ": no apex", None, numbers[0], numbers[-1], numbers, missing_apex)
-    repairs = record.repairs + movement.repairs
     if (folder.parts[0], folder.parts[-1]) != (record.subject, record.name):
-        repairs += (Repair(f"folder {folder.name}", f"{record.name}, without padding, as in the other folders"),)
-    emotion = None if data_set.emotion_level is None else folder.parts[data_set.emotion_level].lower()
-    return replace(
-        record,
-        onset=movement.onset,
-        apex=movement.apex,
-        offset=movement.offset,
-        emotion=emotion,
-        repairs=repairs,
-    )
+        repair = Repair(f"folder {folder.name}", f"{record.name}, without padding, as in the other folders")
+        record = replace(record, repairs=(*record.repairs, repair))
+    if data_set.emotion_level is not None:
+        record = replace(record, emotion=folder.parts[data_set.emotion_level].lower())
+    what = f"{data_set.kind}: no apex"
+    return with_movement(record, without_apex(what, None, numbers[0], numbers[-1], numbers, missing_apex))
 
 
 def _from_row(
@@ -239,34 +241,23 @@ def _from_row(
     row: Row,
     missing_apex: MissingApex,
 ) -> ClipRecord:
+    """The clip with the labels of its row; of a recording, the frames from onset to offset."""
     movement = read_movement(row, columns.movement, record.frame_numbers, missing_apex)
     facs, facs_repairs = read_facs(row, columns.facs) if columns.facs else (None, ())
-    repairs = (*record.repairs, *row.repairs, *movement.repairs, *facs_repairs)
+    repairs = (*record.repairs, *row.repairs)
     written = tuple(folder.parts[level] for level in data_set.key_levels)
     if columns.key(row) == key_of(written) and written != columns.folder_of(row):
         what = f"{row.where}: {'/'.join(columns.folder_of(row))}"
         repairs += (Repair(what, f"folder {folder.name}: they differ in case or padding only"),)
-    record = replace(
+    record = with_movement(replace(record, repairs=repairs), movement)
+    record = replace(record, emotion=row.text(columns.emotion), facs=facs, repairs=(*record.repairs, *facs_repairs))
+    if not data_set.recordings:
+        return record
+    inside = [i for i, n in enumerate(record.frame_numbers) if movement.onset <= n <= movement.offset]
+    part = slice(inside[0], inside[-1] + 1)
+    return replace(
         record,
-        onset=movement.onset,
-        apex=movement.apex,
-        offset=movement.offset,
-        emotion=row.text(columns.emotion),
-        facs=facs,
-        repairs=repairs,
+        name=f"{record.name}_{movement.onset}",
+        frames=record.frames[part],
+        frame_numbers=record.frame_numbers[part],
     )
-    if columns.fps is not None:
-        fps = row.number_in(columns.fps)
-        if fps is None or not 0 < fps < float("inf"):
-            raise Unreadable(f"{columns.fps}: expected frames a second, got {row.cells[columns.fps] or 'nothing'}")
-        record = replace(record, fps=fps)
-    if data_set.recordings:
-        inside = [i for i, n in enumerate(record.frame_numbers) if movement.onset <= n <= movement.offset]
-        part = slice(inside[0], inside[-1] + 1)
-        record = replace(
-            record,
-            name=f"{record.name}_{movement.onset}",
-            frames=record.frames[part],
-            frame_numbers=record.frame_numbers[part],
-        )
-    return record

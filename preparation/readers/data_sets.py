@@ -66,7 +66,7 @@ def _check_subject(parts: tuple[str, ...], subject: str) -> None:
 
 CASME2 = DataSet(
     kind="casme2",
-    layout=Layout((r"sub\d+", r"EP\d+_\d+[a-z]*"), "sub01/EP02_01f/img46.jpg", frame=r"((reg|crop)_)?img\d+"),
+    layout=Layout((r"sub\d+", r"EP\d+(_\d+)+[a-z]*"), "sub01/EP02_01f/img46.jpg", frame=r"((reg|crop)_)?img\d+"),
     identify=_casme2,
     key_levels=(0, 1),
     fps=200,
@@ -193,7 +193,7 @@ DFME = DataSet(
         facs="AU",
         fps="Fps",
     ),
-    releases=True,
+    all_releases=True,
 )
 
 DATA_SETS = {d.kind: d for d in (CASME2, SAMM, SMIC_HS, SMIC_HS_E, CASME3, MMEW, FOUR_DME, DFME)}

@@ -106,7 +106,7 @@ class DataSet:
         columns: of the sheet.
         emotion_level: level of the layout that names the emotion, where there is no sheet.
         recordings: folders hold whole recordings, each with any number of clips, which are cut out.
-        releases: clips of all releases that are found belong together.
+        all_releases: clips of all releases that are found belong together.
         spellings: emotions that the sheet writes in two ways.
         errors, exchanges: known ones.
     """
@@ -123,7 +123,7 @@ class DataSet:
     columns: Columns | None = None
     emotion_level: int | None = None
     recordings: bool = False
-    releases: bool = False
+    all_releases: bool = False
     spellings: dict[str, str] = field(default_factory=dict)
     errors: tuple[KnownError, ...] = ()
     exchanges: tuple[KnownExchange, ...] = ()

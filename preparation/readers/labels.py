@@ -1,10 +1,11 @@
 """What a sheet says of a clip, checked against its frames: the movement's frames and the FACS code."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from faces.facs import parse_code
-from preparation.clip_record import Repair
+from preparation.clip_record import ClipRecord, Repair
 from preparation.readers.sheets import Row, Unreadable
 
 MissingApex = Literal["leave", "midpoint"]
@@ -116,6 +117,24 @@ def check_frame(column: str, frame: int, numbers: tuple[int, ...]) -> None:
         span = f"frames from {numbers[0]} to {numbers[-1]}"
         gap = " with a gap there" if numbers[0] < frame < numbers[-1] else ""
         raise Unreadable(f"{column}: expected one of the {span}{gap}, got {frame}")
+
+
+def with_movement(clip: ClipRecord, movement: Movement) -> ClipRecord:
+    """The clip with its onset, apex and offset, and what was put right to get them."""
+    repairs = (*clip.repairs, *movement.repairs)
+    return replace(clip, onset=movement.onset, apex=movement.apex, offset=movement.offset, repairs=repairs)
+
+
+def read_rate(row: Row, column: str) -> float | None:
+    """Frames a second in a row, if it says.
+
+    Raises:
+        Unreadable: not a positive number.
+    """
+    fps = row.number_in(column)
+    if fps is not None and not 0 < fps < math.inf:
+        raise Unreadable(f"{column}: expected frames a second, got {row.cells[column]}")
+    return fps
 
 
 def read_facs(row: Row, column: str) -> tuple[str | None, tuple[Repair, ...]]:

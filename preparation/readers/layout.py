@@ -1,5 +1,6 @@
 """Where the clips of a release lie, and the order of their frames."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -80,7 +81,9 @@ def same_name(name: str) -> str:
 
 def subfolders(folder: Path) -> list[Path]:
     """Folders in a folder by name; hidden ones are left out."""
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+    with os.scandir(folder) as entries:  # knows folders without asking for each of many frames
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return [folder / name for name in names]
 
 
 def find_releases(root: Path, layout: Layout) -> list[Release]:
@@ -151,13 +154,13 @@ def read_frames_of(folder: Path, layout: Layout) -> Frames:
             raise Unreadable(f"{other.name} and {file.name}: two frames of one number")
         by_number[int(digits[0])] = file
     numbers = tuple(sorted(by_number))
+    frames = Frames(tuple(by_number[number] for number in numbers), numbers)
     odd = [file.name for file in files if layout.frame and not _fits(layout.frame, file.stem)]
-    repairs = (
-        (Repair(f"{len(odd)} frame names unlike the others of the data set, such as {odd[0]}",
-                "frames are in the order of the numbers at the ends of their names"),)
-        if odd else ()
-    )  # fmt: skip
-    return Frames(tuple(by_number[number] for number in numbers), numbers, repairs)
+    if not odd:
+        return frames
+    what = f"{len(odd)} frame names unlike the others of the data set, such as {odd[0]}"
+    done = "frames are in the order of the numbers at the ends of their names"
+    return replace(frames, repairs=(Repair(what, done),))
 
 
 def has_colour(picture: Frame) -> bool:

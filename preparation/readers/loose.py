@@ -15,7 +15,15 @@ from clips import VIDEO_SUFFIXES, Clip, ClipError, count_frames, frame_rate, ope
 from errors import UserError
 from frames_dataset import LANDMARK_SUFFIXES, subject_of
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Repair
-from preparation.readers.labels import MissingApex, MovementColumns, check_frame, read_facs, read_movement
+from preparation.readers.labels import (
+    MissingApex,
+    MovementColumns,
+    check_frame,
+    read_facs,
+    read_movement,
+    read_rate,
+    with_movement,
+)
 from preparation.readers.layout import has_colour, same_name, subfolders
 from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
 
@@ -120,8 +128,8 @@ def _open(kind: str, path: Path, row: Row | None, fps: float | None) -> ClipReco
     else:
         numbers, frames = tuple(range(count_frames(clip))), ()
         colour = has_colour(next(read_frames(clip, None)))
-    rate = (row and row.number_in("fps")) or frame_rate(clip) or fps
-    if not rate or not 0 < rate < float("inf"):
+    rate = (row and read_rate(row, "fps")) or frame_rate(clip) or fps
+    if rate is None:
         raise Unreadable("expected a frame rate, got none; set `fps`, or give the column fps")
     return ClipRecord(
         name=_name(path),
@@ -176,14 +184,7 @@ def _with_labels(clip: ClipRecord, row: Row | None, missing_apex: MissingApex) -
                 check_frame(column, frame, clip.frame_numbers)
         return replace(clip, onset=times["onset"], apex=times["apex"], offset=times["offset"])
     columns = MovementColumns("onset", "apex" if "apex" in row.cells else None, "offset")
-    movement = read_movement(row, columns, clip.frame_numbers, missing_apex)
-    return replace(
-        clip,
-        onset=movement.onset,
-        apex=movement.apex,
-        offset=movement.offset,
-        repairs=(*clip.repairs, *movement.repairs),
-    )
+    return with_movement(clip, read_movement(row, columns, clip.frame_numbers, missing_apex))
 
 
 def _one_spelling(clip: ClipRecord, spellings: dict[str, str]) -> ClipRecord:
