@@ -218,6 +218,7 @@ def test_recordings_of_casme3_are_cut_and_may_hold_several_clips(tmp_path):
 def test_the_old_workbook_of_casme3_names_macro_expressions_too(tmp_path):
     def with_type(table):
         table[0].append("Expression type")
+        table[1][5] = 4  # a number, which workbooks of this kind hold as 4.0
         for row, kind in zip(table[1:], ("Micro-expression", "Macro-expression"), strict=True):
             row.append(kind)
 
@@ -470,6 +471,7 @@ def test_folders_without_a_row_and_rows_without_a_folder_are_listed(tmp_path):
         ("OffsetFrame", 95, "OffsetFrame: expected a frame after the onset 96, got 95"),
         ("OffsetFrame", 104, "OffsetFrame: expected one of the frames from 96 to 103, got 104"),
         ("OnsetFrame", 90, "OnsetFrame: expected one of the frames from 96 to 103, got 90"),
+        ("OffsetFrame", "#REF!", "OffsetFrame: expected the number of a frame, got nothing"),
         ("OffsetFrame", "inf", "OffsetFrame: expected the number of a frame, got 'inf'"),
     ],
 )
@@ -691,6 +693,14 @@ def test_folders_of_frames_need_nothing_but_a_frame_rate(tmp_path):
     assert "notes: expected frames" in reasons(listing)["notes"]
     with pytest.raises(UserError, match=r"3 clips|none of the clips .* expected a frame rate, got none; set `fps`"):
         read_data_set("folder", tmp_path)
+
+
+def test_loose_frames_come_in_the_order_of_their_numbers(tmp_path):
+    for name in ("b1", "a2", "a10", "b9"):
+        write_frames(tmp_path / "clip", "clip", [name], "{}.png", draw_noise)
+    clip = read_data_set("folder", tmp_path, fps=25).clips[0]
+    assert clip.frame_numbers == (1, 2, 9, 10)
+    assert [path.stem for path in clip.frames] == ["b1", "a2", "b9", "a10"]
 
 
 def test_frames_without_numbers_count_from_0(tmp_path):

@@ -1,6 +1,7 @@
 """Coding sheets: rows of .xlsx, .xls and .csv files as text, under the names of their columns."""
 
 import csv
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -224,9 +225,5 @@ def _read_csv(path: Path) -> list[list[Any]]:
 
 
 def _text(cell: Any) -> str:
-    """A cell as a person reads it: the number 4, which .xls files hold as 4.0, is "4"."""
-    if cell is None or (isinstance(cell, float) and pd.isna(cell)):
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip()
+    """A cell as a person reads it; nothing for a formula that could not be computed."""
+    return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
