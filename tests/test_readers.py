@@ -625,6 +625,20 @@ def test_missing_columns_and_rows_are_named(edit, message, tmp_path):
         read_data_set("casme2", tmp_path / "set")
 
 
+def test_blank_rows_count_and_further_columns_may_repeat(tmp_path):
+    def edit(table):
+        for row in table:
+            row += ["note", "note"]
+        table[1][2] = "x"
+        for at in (0, 0, 3):
+            table.insert(at, [None] * 9)
+
+    make_casme2(tmp_path / "set", edit=edit)
+    listing = read_data_set("casme2", tmp_path / "set")
+    assert list(reasons(listing)) == ["CASME2-coding-20190701.xlsx, row 5"]
+    assert len(listing.clips) == 3
+
+
 def test_a_workbook_without_the_documented_tab_is_named(tmp_path):
     make_samm(tmp_path / "set")
     path = tmp_path / "set" / "SAMM_Micro_FACS_Codes_v2.xlsx"

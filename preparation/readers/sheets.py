@@ -161,7 +161,8 @@ def read_sheet(
         tab: sheet of the workbook; one with a single sheet needs not be called so.
         known: names that it may hold; None: any.
     Raises:
-        UserError: unreadable, no such sheet, no rows, or a column that is missing, unknown or there twice.
+        UserError: unreadable, no such sheet, no rows, or a column that is missing, unknown or there twice;
+            further columns may repeat each other.
     """
     table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_workbook(path, tab)
     table = [[re.sub(r"\s+", " ", _text(cell)) for cell in row] for row in table]
@@ -171,7 +172,7 @@ def read_sheet(
     for name in names:
         if known is not None and name not in known:
             raise UserError(f"{path}: expected columns among {','.join(known)}; got {name!r}")
-        if names.count(name) > 1:
+        if names.count(name) > 1 and (known is not None or name in columns):
             raise UserError(f"{path}: expected one column {name!r}, found several; remove all but one")
     rows = []
     for index, row in enumerate(table[at + 1 :]):
