@@ -333,7 +333,7 @@ class FramesDataset(Dataset[dict[str, Any]]):
             if len(clip) < 2:
                 raise ClipError(f"{clip.clip.path}: expected at least 2 frames to train on, got {len(clip)}")
             if params.remove_head_motion and clip.landmarks is None:
-                raise ClipError("dataset_params.remove_head_motion: expected a model with `keypoints: landmarks`")
+                raise ClipError(f"{clip.clip.path}: expected landmarks for remove_head_motion, got none")
         self.params = params
         self.seed = seed
         groups: dict[str, list[PreparedClip]] = {}

@@ -134,7 +134,7 @@ def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats
     """Clips of the train split as pairs; rank 0 decodes them first, the others find them in the cache."""
     loader = ClipLoader(
         config.dataset_params,
-        landmarks=model.needs_landmarks,
+        landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion,
         action_units=model.needs_action_units,
         detector=find_detector(config.dataset_params, str(fabric.device)),
         extractor=find_extractor(config.dataset_params, str(fabric.device)),

@@ -339,6 +339,34 @@ def test_keypoints_that_move_with_the_picture_have_no_equivariance_loss(tmp_path
     assert max(float(term) for term in terms.values()) < 2e-3
 
 
+def test_every_network_and_the_zones_have_their_own_learning_rate(tmp_path):
+    model, config = tiny_model(tmp_path, "ewp", generator_params__dense_motion_params__locality=0.1)
+    rates = {"lr_generator": 1e-4, "lr_zones": 2e-4, "lr_discriminator": 3e-4, "lr_kp_detector": 4e-4}
+    optimisers = model.prepare_training({**config.train_params.model_dump(), **rates}, None)
+    groups = {name: entry.optimizer.param_groups for name, entry in optimisers.items()}
+    assert {name: [group["lr"] for group in own] for name, own in groups.items()} == {
+        "optimizer_generator": [1e-4, 2e-4],
+        "optimizer_discriminator": [3e-4],
+        "optimizer_kp_detector": [4e-4],
+    }
+    assert set(groups["optimizer_generator"][1]["params"]) == set(
+        model.generator.dense_motion_network.zones.parameters()
+    )
+    held = [weight for own in groups.values() for group in own for weight in group["params"]]
+    assert len(held) == len(set(held)) == len(list(model.parameters()))
+
+
+def test_motion_that_explains_nothing_costs(tmp_path):
+    model, config = tiny_model(tmp_path)
+    settings = config.train_params.model_dump()
+    settings["loss_weights"] |= {"motion": 2.0, "generator_gan": 0}
+    model.prepare_training(settings, None)
+    terms, generated = model.losses(training_batch(), 0)
+    shift = generated["deformation"] - make_coordinate_grid((16, 16), generated["deformation"])
+    expected = 2 * (shift * (SIZE - 1) / 2).norm(dim=-1).mean()
+    torch.testing.assert_close(terms["motion"], expected, rtol=1e-3, atol=1e-4)
+
+
 def test_spectral_normalisation_has_the_published_keys(tmp_path):
     model, _ = tiny_model(tmp_path, discriminator_params__sn=True)
     keys = [key for key in model.discriminator.state_dict() if key.startswith("discs.1.down_blocks.0")]

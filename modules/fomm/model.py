@@ -165,9 +165,10 @@ class FommModel(MotionModel):
         return {f"optimizer_{name}": self._optimiser(name) for name in ("generator", "discriminator", "kp_detector")}
 
     def _optimiser(self, name: str) -> Optimiser:
-        zones = getattr(self.generator, "dense_motion_network", None) and self.generator.dense_motion_network.zones
+        zones = self.generator.dense_motion_network.zones
         fast = list(zones.parameters()) if zones is not None and name == "generator" else []
-        slow = [weight for weight in self.networks()[name].parameters() if all(weight is not zone for zone in fast)]
+        own = set(fast)
+        slow = [weight for weight in self.networks()[name].parameters() if weight not in own]
         groups = [{"params": slow, "lr": self.settings[f"lr_{name}"]}]
         if fast:
             groups.append({"params": fast, "lr": self.settings["lr_zones"]})
@@ -231,7 +232,8 @@ class FommModel(MotionModel):
             warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"], distance="l1")
             grid = warp.grid((driving.shape[2], driving.shape[3]))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
-            found = self.motion(warped, None if landmarks is None else warp.inverse(landmarks.float()))
+            follow = warp.inverse(landmarks.float()) if self.needs_landmarks and landmarks is not None else None
+            found = self.motion(warped, follow)
             if for_value:
                 missed = (motion_driving["value"] - warp(found["value"])).abs().mean()
                 losses["equivariance_value"] = weights["equivariance_value"] * missed
