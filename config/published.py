@@ -91,8 +91,12 @@ def published_settings(family: str, prior: str) -> dict[str, Any]:
 
 def _prior(family: str, model: dict[str, Any]) -> str:
     """The facial prior of a file. Files of EWP and AWP have the same keys; a checkpoint tells if it is the other."""
-    points = model["common_params"]["num_kp"] if family == "fomm" else model["num_regions"]
-    return "awp" if points == FACIAL_POINTS else "none"
+    if family == "fomm":
+        return "awp" if model["common_params"]["num_kp"] == FACIAL_POINTS else "none"
+    regions = model.get("region_predictor_params")
+    # The regions of the prior are as large as the frame; a file that pads otherwise has none.
+    padded = not isinstance(regions, dict) or regions.get("pad", 3) == 3
+    return "awp" if model["num_regions"] == FACIAL_POINTS and padded else "none"
 
 
 def _yaml(value: Any) -> str:

@@ -659,9 +659,10 @@ def test_a_checkpoint_of_another_prior_is_named_in_one_line(tmp_path):
         load_networks(build_model("mraa", config.model_options), contents, config, tmp_path / "x")
 
 
-@pytest.mark.parametrize(("num_regions", "prior"), [(10, "none"), (18, "awp")])
-def test_published_files_get_their_implicit_decisions(tmp_path, num_regions, prior):
-    loaded = build_config(as_published(mraa_experiment(tmp_path, num_regions=num_regions)), "test")
+@pytest.mark.parametrize(("num_regions", "pad", "prior"), [(10, 3, "none"), (18, 3, "awp"), (18, 0, "none")])
+def test_published_files_get_their_implicit_decisions(tmp_path, num_regions, pad, prior):
+    changes = {"num_regions": num_regions, "region_predictor_params__pad": pad}
+    loaded = build_config(as_published(mraa_experiment(tmp_path, **changes)), "test")
     model = loaded.config.model_params
     assert (model.prior, model.region_affine, model.relative_covar) == (prior, "principal", "driving")
     assert (model.align_corners, model.resize_align_corners) == (False, False)
