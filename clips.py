@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import imageio.v3 as iio
 import numpy as np
 from natsort import natsorted
@@ -131,6 +132,24 @@ def read_picture(path: Path) -> Frame:
     except Exception as error:  # decoders raise errors of many libraries
         raise ClipError(f"{path}: unreadable picture ({_first_line(error)}); replace or remove it") from error
     return _to_rgb(picture, path)
+
+
+def count_frames(clip: Clip) -> int:
+    """Frames of a folder or video; a video is decoded, because what its header says may be wrong.
+
+    Raises:
+        ClipError: an unreadable video, by name.
+    """
+    if clip.frames or clip.path.suffix.lower() not in VIDEO_SUFFIXES - {".gif"}:
+        return len(clip.frames) or sum(1 for _ in read_frames(clip, None))
+    count = 0
+    try:
+        with av.open(str(clip.path)) as video:
+            for _ in video.decode(video=0):
+                count += 1
+    except (av.FFmpegError, IndexError) as error:  # IndexError: no pictures in it
+        raise ClipError(f"{clip.path}: unreadable after {count} frames ({_first_line(error)}); replace it") from error
+    return count
 
 
 def frame_rate(clip: Clip) -> float | None:

@@ -8,6 +8,8 @@ Two ways of writing are read by one parser, blanks and case ignored. "L" and "R"
     AU 1+2   4(k)                "(k)" after the unit: optional
     R12 or R14 + 25              alternatives; "or" binds stronger than "+"
 
+Coders name more action units than the 17 whose movement is known here: `others` says what becomes of those.
+
 Legend: T frames, 17 action units in the order of `ACTION_UNITS`, 2 sides of the face in the order of `SIDES`.
 """
 
@@ -30,6 +32,10 @@ _UNIT = re.compile(
     r"\s*(?:=\s*(?P<value>.*))?",
     re.IGNORECASE | re.DOTALL,
 )
+_FACS_NUMBERS = frozenset(
+    (1, 2, *range(4, 47), *range(50, 59), *range(61, 67), *range(69, 75), *range(80, 86), *range(91, 99))
+)
+"""Action units, movements of head and eyes, visibility and gross behaviour (Ekman, Friesen and Hager, FACS, 2002)."""
 _EXPECTED = "expected action units such as 4+L12B or AU4=2.0,L12=1"
 _LETTERS = "ABCDE"
 
@@ -58,13 +64,17 @@ class CodedUnit:
         return SIDES if self.side is None else (self.side,)
 
 
-def parse_code(text: str, *, alternatives: Literal["flag", "error"] = "error") -> list[CodedUnit]:
+def parse_code(
+    text: str, *, alternatives: Literal["flag", "error"] = "error", others: Literal["leave_out", "error"] = "error"
+) -> list[CodedUnit]:
     """Read a FACS code.
 
     Args:
         text: as in the head of this file.
         alternatives: of "12 or 14", `flag` keeps both and marks the second, which `intensity_curves` then leaves out;
             `error` refuses the code.
+        others: numbers of FACS other than the 17, such as the 24 of "4+24": `leave_out` reads the rest of the code,
+            which may be nothing; `error` refuses the code.
     Returns:
         The units in the order of the code; one that is written twice in the same way is there once.
     Raises:
@@ -78,18 +88,20 @@ def parse_code(text: str, *, alternatives: Literal["flag", "error"] = "error") -
         for place, choice in enumerate(re.split(r"\bor\b", part, flags=re.IGNORECASE)):
             if place and alternatives == "error":
                 raise ValueError(f"FACS code {text!r}: expected one choice, got alternatives; leave out all but one")
-            unit = replace(_unit(choice.strip(), text), alternative=place > 0)
+            unit = replace(_unit(choice.strip(), text, others), alternative=place > 0)
+            if unit.au not in ACTION_UNITS:
+                continue
             if unit.alternative or not _repeats(unit, units, text):
                 units.append(unit)
     return units
 
 
-def _unit(part: str, text: str) -> CodedUnit:
+def _unit(part: str, text: str, others: Literal["leave_out", "error"]) -> CodedUnit:
     match = _UNIT.fullmatch(part)
     if match is None or (match["before"] and match["after"]) or (match["letter"] and match["value"] is not None):
         raise ValueError(f"FACS code {text!r}: {_EXPECTED}, got {part!r}")
     number = int(match["number"])
-    if number not in ACTION_UNITS:
+    if number not in ACTION_UNITS and (others == "error" or number not in _FACS_NUMBERS):
         known = ", ".join(map(str, ACTION_UNITS))
         raise ValueError(f"FACS code {text!r}: expected action units among {known}; got {number}")
     intensity = None

@@ -31,9 +31,11 @@ class ClipRecord:
         onset, apex, offset: frame numbers; None where the release does not say.
         fps: frames a second.
         emotion: as the release names it; None where it does not say.
-        facs: FACS code as the release writes it; None where it does not say.
+        facs: FACS code as the release writes it, which `faces.facs.parse_code` reads with `alternatives="flag",
+            others="leave_out"`; None where the release gives none that can be read.
         colour: whether frames have colour.
-        landmarks: file of 68 landmarks of this clip, where the user has one.
+        landmarks: file of 68 landmarks of this clip, where the user has one: of every frame, or of one, which is the
+            onset where the release names it and else the first.
         au_table: table of action units, where the user has one.
         repairs: what was put right.
     """
@@ -71,7 +73,14 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader found in a data set, in a stable order."""
+    """What a reader found in a data set, in a stable order.
+
+    Attributes:
+        clips: in natural order of their names.
+        left_out: what yields no clip.
+        repairs: what was put right in the data set as a whole, such as blank columns of its sheet.
+    """
 
     clips: tuple[ClipRecord, ...]
     left_out: tuple[LeftOut, ...]
+    repairs: tuple[Repair, ...] = ()

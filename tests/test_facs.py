@@ -47,6 +47,22 @@ def test_alternatives_are_flagged_or_refused():
 
 
 @pytest.mark.parametrize(
+    ("text", "units"),
+    [
+        ("4+24", [CodedUnit(4)]),
+        ("L10B + R24C or 12A", [CodedUnit(10, "left", 0.4), CodedUnit(12, None, 0.2, alternative=True)]),
+        ("38", []),
+    ],
+)
+def test_units_whose_movement_is_unknown_are_left_out_where_asked(text, units):
+    assert parse_code(text, alternatives="flag", others="leave_out") == units
+    with pytest.raises(ValueError, match="expected action units among 1, 2, 4"):
+        parse_code(text, alternatives="flag")
+    with pytest.raises(ValueError, match="got 3"):
+        parse_code(text + "+3", alternatives="flag", others="leave_out")
+
+
+@pytest.mark.parametrize(
     ("text", "message"),
     [
         ("", "got no code"),
