@@ -60,8 +60,9 @@ class PriorMaps:
             (B, K, h, w) float32 in [0, 1], 1 at the pixel nearest to the point.
         """
         height, width = size
-        # In double precision: the root kernel is so steep at its point that an error of 1e-6 pixels shows as 1e-3.
-        x, y, unit = self._in_pixels(points.double(), size, image_width)
+        # The root kernel is so steep at its point that an error of 1e-6 pixels shows as 1e-3.
+        precise = points.to(torch.promote_types(points.dtype, torch.float32))
+        x, y, unit = self._in_pixels(precise, size, image_width)
         exponent = {"root": 0.5, "gaussian": 2.0}[self.kernel]
         scale = (0.5 / self.sigma**2) ** (1 / exponent) / unit
         dx = (torch.arange(width, device=points.device) - x[..., None]).abs_().mul_(scale).float()  # -> (B, K, w)

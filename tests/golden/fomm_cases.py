@@ -74,7 +74,7 @@ def grouped(inputs: Outputs, name: str) -> Motion:
 
 def in_units(pixels: Tensor, width: int) -> Tensor:
     """Pixels as coordinates in [-1, 1] between the centres of the outer ones."""
-    return pixels * 2 / (width - 1) - 1
+    return pixels.double() * 2 / (width - 1) - 1
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------

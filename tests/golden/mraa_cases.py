@@ -163,7 +163,7 @@ def regions(fixture: Fixture) -> Outputs:
 @replays("facial", "RegionPredictor (AWP)")
 def regions_of_prior(fixture: Fixture) -> Outputs:
     image = fixture.inputs["image"]
-    units = in_units(fixture.inputs["landmarks68"].double(), image.shape[-1])
+    units = in_units(fixture.inputs["landmarks68"], image.shape[-1])
     return predicted_regions(fixture, awp_region_predictor, image, units)
 
 
