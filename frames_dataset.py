@@ -5,7 +5,6 @@ Sampling is a pure function of (seed, epoch, index): neither the number of worke
 Legend: T frames, H x W image.
 """
 
-import csv
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from augmentation import draw_augmentation
+from clip_files import LANDMARK_SUFFIXES, find_file, find_table, read_list
 from clips import Clip, ClipError, Frame, find_clips, open_clip
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS, extract_action_units
@@ -31,8 +31,6 @@ from faces.flow import REVISION, TrackingSettings
 from faces.landmarks import LandmarkDetector, read_landmarks
 from faces.tracking import track
 from frame_cache import CachedClip, FrameCache
-
-LANDMARK_SUFFIXES = (".npy", ".csv", ".pts")
 
 Detector = Callable[[Frame], NDArray[np.float64]]
 """Finds the 68 landmarks of a frame, in its pixels: uint8 (H, W, 3) -> (68, 2)."""
@@ -205,7 +203,7 @@ class ClipLoader:
         params, count = self.params, len(cached)
         rules = table_rules(params)
         if path is None and params.au_dir is not None:
-            path = _find_table(params.au_dir, clip.name, split)
+            path = find_table(params.au_dir, clip.name, split)
         if path is not None:
             return read_action_units(path, count, frame_numbers=clip.frame_numbers, rules=rules, notice=self._tell_once)
         if self.extractor is None:
@@ -230,13 +228,6 @@ class ClipLoader:
 def table_rules(params: DatasetParams) -> TableRules:
     """What the config says of tables with gaps."""
     return TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
-
-
-def _find_table(folder: Path, name: str, split: str) -> Path:
-    for merged in (folder / split / name / "merged_AU.csv", folder / name / "merged_AU.csv"):
-        if merged.exists():
-            return merged
-    return find_file(folder, name, split, (".csv",))
 
 
 def find_detector(params: DatasetParams, device: str) -> Detector | None:
@@ -264,22 +255,6 @@ def find_extractor(params: DatasetParams, device: str) -> Extractor | None:
             return extract_action_units(frames, device)
 
     return extract
-
-
-def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) -> Path:
-    """The file of a clip, by its exact name, in a folder or in the folder's subfolder of the split.
-
-    Raises:
-        FileNotFoundError: none.
-        ValueError: several.
-    """
-    places = [folder / split / name, folder / name] if split else [folder / name]
-    found = [p for place in places for suffix in suffixes if (p := place.with_name(place.name + suffix)).exists()]
-    if not found:
-        raise FileNotFoundError(f"expected {places[-1]}{'|'.join(suffixes)}, found no such file")
-    if len(found) > 1:
-        raise ValueError(f"expected one file, found {' and '.join(str(path) for path in found)}; remove one")
-    return found[0]
 
 
 def split_clips(params: DatasetParams, split: str) -> list[Clip]:
@@ -442,25 +417,6 @@ def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
         source, driving = (resolve_clip(name, clips, params.pairs_list, line) for name in names)
         pairs.append((source, driving))
     return pairs
-
-
-def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a CSV file under the names of its header, blanks around names and cells left out.
-
-    Raises:
-        ClipError: unreadable, or one of `columns` is missing.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ClipError(f"{path}: expected a readable CSV file ({error})") from error
-    stripped = [(line, {name.strip(): cell.strip() for name, cell in row.items() if name}) for line, row in rows]
-    if not rows or not set(columns) <= set(stripped[0][1]):
-        found = ", ".join(stripped[0][1]) if rows else "no rows"
-        raise ClipError(f"{path}: expected the columns {','.join(columns)}; found {found}")
-    return stripped
 
 
 def clips_by_name(params: DatasetParams) -> dict[str, Clip]:

@@ -1,0 +1,396 @@
+"""Preparation of clips, from records that are made by hand; the readers of data sets have tests of their own."""
+
+import csv
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import skimage.data
+from natsort import natsorted
+
+from config.options import RunOptions
+from config.preparation import PrepareCropParams, PrepareParams
+from faces.action_units import ACTION_UNITS, read_action_units
+from faces.landmarks import read_landmarks
+from preparation.clip_record import ClipRecord, LeftOut, Listing
+from preparation.crop import Crop, place_crop
+from preparation.timing import clip_timing
+from prepare import prepare_listing
+
+ROOT = Path(__file__).parents[1]
+FACE = read_landmarks(ROOT / "data" / "astronaut_landmarks68.csv")[0]
+PHOTOGRAPH = skimage.data.astronaut()
+WINDOW = (100, 10, 250, 250)  # x, y, width, height of the photograph that a frame shows
+FRAMES = 6
+
+
+def slide(t: int) -> tuple[int, int]:
+    """Where the window of frame t has gone: the face moves the other way."""
+    return (t, -t // 2)
+
+
+def face_in(t: int) -> np.ndarray:
+    """Landmarks of frame t, (68, 2)."""
+    return FACE - np.array(WINDOW[:2]) - slide(t)
+
+
+def write_release(
+    folder: Path, name: str, *, frames: int = FRAMES, first: int = 46, suffix: str = ".png"
+) -> ClipRecord:
+    """A clip as a data set has it: numbered frames around a face, and landmarks of the third frame, the onset."""
+    clip = folder / name
+    clip.mkdir(parents=True)
+    x, y, width, height = WINDOW
+    for t in range(frames):
+        dx, dy = slide(t)
+        iio.imwrite(clip / f"img{first + t}.png", PHOTOGRAPH[y + dy : y + dy + height, x + dx : x + dx + width])
+    np.save(folder / f"{name}.landmarks.npy", face_in(1))
+    return record_of(folder, name)
+
+
+def record_of(folder: Path, name: str) -> ClipRecord:
+    """What a reader says of such a clip."""
+    paths = natsorted((folder / name).iterdir())
+    first = int(paths[0].stem[3:])
+    return ClipRecord(
+        name=name,
+        subject=name.split("_")[0],
+        data_set="folder",
+        source=folder / name,
+        frames=tuple(paths),
+        frame_numbers=tuple(range(first, first + len(paths))),
+        fps=200.0,
+        onset=first + 1,
+        apex=first + 3,
+        offset=first + len(paths) - 1,
+        emotion="happiness",
+        facs="L12+4B",
+        landmarks=folder / f"{name}.landmarks.npy",
+    )
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory) -> Listing:
+    """Three clips of three subjects."""
+    folder = tmp_path_factory.mktemp("release")
+    clips = tuple(write_release(folder, name) for name in ("sub01_a", "sub02_b", "sub03_c"))
+    return Listing(clips, (LeftOut("sheet.csv, row 7", "expected a frame number, got x"),))
+
+
+def settings(output: Path, **changes) -> PrepareParams:
+    values = {
+        "data_set": "folder",
+        "root_dir": "release",
+        "output_dir": str(output),
+        "workers": 1,
+        "crop_params": {"size": 96},
+        "landmark_params": {"backend": "files"},
+        **changes,
+    }
+    return PrepareParams.model_validate(values)
+
+
+def run(listing: Listing, output: Path, **changes):
+    return prepare_listing(listing, settings(output, **changes), RunOptions(Path("prepare.yaml")))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def written_since(before: dict[str, tuple[int, int]], folder: Path) -> set[str]:
+    """Files of a folder that are not those of `times`, and those that are gone."""
+    return {name for name, _ in before.items() ^ times(folder).items()}
+
+
+def times(folder: Path) -> dict[str, tuple[int, int]]:
+    """When each file was written, and which file it is."""
+    return {
+        str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*") if p.is_file()
+    }
+
+
+def rows_of(folder: Path) -> dict[str, dict[str, str]]:
+    with (folder / "clips.csv").open(newline="", encoding="utf-8") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def frames_of(folder: Path, name: str) -> np.ndarray:
+    (found,) = folder.glob(f"t*/{name}")
+    return np.stack([iio.imread(path) for path in sorted(found.iterdir())])
+
+
+# --- what is made -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def prepared(release, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("prepared") / "out"
+    run(release, output)
+    return output
+
+
+def test_a_clip_becomes_frames_landmarks_action_units_and_a_row(prepared, release):
+    row = rows_of(prepared)["sub02_b"]
+    frames = frames_of(prepared, "sub02_b")
+    landmarks = np.load(prepared / "landmarks" / "sub02_b.npy")
+    assert frames.shape == (5, 96, 96, 3), "from onset to offset"
+    assert landmarks.shape == (5, 68, 2)
+    assert (row["onset"], row["apex"], row["offset"], row["frames"]) == ("0", "2", "4", "5")
+    assert (row["release_onset"], row["release_apex"], row["fps"]) == ("47", "49", "200")
+    assert (row["emotion"], row["facs"], row["action_units"], row["landmarks"]) == (
+        "happiness",
+        "L12+4B",
+        "code",
+        "track",
+    )
+    units = read_action_units(prepared / "au" / "sub02_b.csv", 5)
+    assert units[2, ACTION_UNITS.index(12)] == pytest.approx([0.4, 0])
+    assert units[2, ACTION_UNITS.index(4)] == pytest.approx([0.4, 0.4])
+    assert units[[0, 4]].max() == 0
+    assert {p.name for p in prepared.iterdir()} >= {"train", "test", "report.html", "contact_sheet.png", "pairs.csv"}
+
+
+def test_landmarks_follow_the_face_in_the_crop(prepared):
+    landmarks = np.load(prepared / "landmarks" / "sub01_a.npy")
+    row = rows_of(prepared)["sub01_a"]
+    scale = float(row["to_release_a"])
+    truth = np.stack([face_in(t) - face_in(1) for t in range(1, FRAMES)])
+    np.testing.assert_allclose((landmarks - landmarks[0]) * scale, truth, atol=0.25)
+    a, b, c, d = (float(row[f"to_release_{name}"]) for name in "abcd")
+    x, y = landmarks[0].T
+    back = np.stack([a * x - b * y + c, b * x + a * y + d], axis=-1)
+    np.testing.assert_allclose(back, face_in(1), atol=1e-4)
+
+
+def test_the_crop_shows_what_its_transform_says(prepared, release):
+    row = rows_of(prepared)["sub01_a"]
+    frame = iio.imread(release.clips[0].frames[1])
+    matrix = np.array([[float(row["to_release_a"]), 0, float(row["to_release_c"])]])
+    matrix = np.vstack([matrix, [0, float(row["to_release_a"]), float(row["to_release_d"])]])
+    flags = cv2.WARP_INVERSE_MAP | cv2.INTER_LINEAR
+    expected = cv2.warpAffine(frame, matrix, (96, 96), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    shown = frames_of(prepared, "sub01_a")[0]
+    shift, _ = cv2.phaseCorrelate(*(np.float64(f[..., 1]) for f in (expected, shown)))
+    assert np.abs(shift).max() < 0.05
+    assert np.abs(expected.astype(int) - shown).mean() < 4
+
+
+def test_report_and_contact_sheet_say_what_happened(prepared):
+    report = (prepared / "report.html").read_text(encoding="utf-8")
+    for text in ("3 clips prepared, 1 left out", "sheet.csv, row 7", "got x", "happiness", "AU12", "sub03_c", "base64"):
+        assert text in report
+    sheet = iio.imread(prepared / "contact_sheet.png")
+    assert sheet.std() > 30
+
+
+# --- crop -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("upright", [False, True])
+def test_a_crop_there_and_back_is_exact(upright):
+    tilted = (FACE - FACE.mean(axis=0)) @ np.array([[0.98, 0.2], [-0.2, 0.98]]) + FACE.mean(axis=0)
+    crop = place_crop(tilted, (512, 512), PrepareCropParams(size=256, upright=upright))
+    inside = crop.apply(tilted)
+    np.testing.assert_allclose(crop.to_release.apply(inside), tilted, atol=1e-9)
+    eyes = inside[42:48].mean(axis=0) - inside[36:42].mean(axis=0)
+    assert (abs(eyes[1]) < 1e-9) == upright
+    low, high = inside.min(axis=0), inside.max(axis=0)
+    assert (high - low).max() == pytest.approx(256 / 1.6, abs=1)
+    np.testing.assert_allclose((low + high) / 2, [127.5, 127.5 + 0.08 * 256 / 1.6], atol=1)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+def test_a_point_of_the_picture_lies_where_the_crop_says(angle):
+    picture = np.zeros((240, 320, 3), np.uint8)
+    cv2.circle(picture, (170, 120), 6, (255, 255, 255), -1, cv2.LINE_AA)
+    crop = Crop((160.5, 110.5), 120, angle, 90)
+    shown = crop.cut(picture)[..., 0].astype(float)
+    y, x = np.mgrid[:90, :90]
+    found = np.array([(x * shown).sum(), (y * shown).sum()]) / shown.sum()
+    np.testing.assert_allclose(crop.to_release.apply(found[None])[0], [170, 120], atol=0.05)
+
+
+def test_crops_stay_inside_the_frame_where_they_fit():
+    corner = FACE - FACE.min(axis=0) + 2
+    crop = place_crop(corner, (400, 400), PrepareCropParams())
+    assert crop.outside((400, 400)) == 0
+    tight = place_crop(corner, (110, 130), PrepareCropParams())
+    assert tight.side == 130
+    assert tight.outside((110, 130)) == pytest.approx(20 / 130, abs=1e-4)
+    assert tight.cut(np.full((110, 130, 3), 9, np.uint8)).min() == 9
+    with pytest.raises(ValueError, match="lie outside the 130 x 110 frame"):
+        place_crop(FACE + 1000, (110, 130), PrepareCropParams())
+
+
+# --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_clips_are_brought_to_a_length(release, tmp_path):
+    run(release, tmp_path / "out", length=9)
+    frames = frames_of(tmp_path / "out", "sub01_a").astype(int)
+    assert len(frames) == 9
+    between = (frames[2] + frames[4]) / 2
+    assert np.abs(frames[3] - between).max() <= 1
+    row = rows_of(tmp_path / "out")["sub01_a"]
+    assert (row["apex"], row["offset"], row["fps"]) == ("4", "8", "400")
+    assert len(np.load(tmp_path / "out" / "landmarks" / "sub01_a.npy")) == 9
+    assert read_action_units(tmp_path / "out" / "au" / "sub01_a.csv", 9)[4].max() == pytest.approx(0.4)
+
+
+def test_untrimmed_clips_keep_every_frame(release, tmp_path):
+    run(release, tmp_path / "out", trim=False)
+    row = rows_of(tmp_path / "out")["sub01_a"]
+    assert (row["frames"], row["onset"], row["apex"]) == ("6", "1", "3")
+    landmarks = np.load(tmp_path / "out" / "landmarks" / "sub01_a.npy")
+    scale = float(row["to_release_a"])
+    np.testing.assert_allclose((landmarks[0] - landmarks[1]) * scale, face_in(0) - face_in(1), atol=0.25)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"onset": 40}, "onset: expected one of its frames, 46 to 51, got 40"),
+        ({"apex": 47, "onset": 48}, "expected onset <= apex <= offset, got 48, 47, 51"),
+        ({"onset": 51, "apex": None}, "expected at least 2 frames from onset to offset, got 1"),
+    ],
+)
+def test_frames_that_make_no_clip_are_refused(release, changes, message):
+    with pytest.raises(ValueError, match=message):
+        clip_timing(replace(release.clips[0], **changes), trim=True, length=None)
+
+
+def test_missing_frames_are_told():
+    record = ClipRecord("a", "a", "folder", Path("a"), (), (1, 2, 3, 6, 7), 100.0)
+    (remark,) = clip_timing(record, trim=True, length=None).remarks
+    assert "between 3 and 6" in remark.what
+    assert clip_timing(replace(record, frame_numbers=(1, 3, 5, 7, 9)), trim=True, length=None).remarks == ()
+
+
+# --- again ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def output(prepared, tmp_path) -> Path:
+    """A prepared folder of one's own."""
+    return Path(shutil.copytree(prepared, tmp_path / "out"))
+
+
+def clip_files(name: str, *kinds: str) -> set[str]:
+    """Files of a prepared clip by kind."""
+    split = "test" if name == "sub01_a" else "train"
+    files = {
+        "frames": {f"{split}/{name}/{t:04d}.png" for t in range(FRAMES - 1)},
+        "landmarks": {f"landmarks/{name}.npy", f".prepare/thumbnails/{name}.jpg"},
+        "au": {f"au/{name}.csv"},
+        "state": {f".prepare/clips/{name}.json"},
+    }
+    return set().union(*(files[kind] for kind in kinds))
+
+
+ALL = ("sub01_a", "sub02_b", "sub03_c")
+SUMMARY = {"clips.csv", "report.html", "contact_sheet.png"}
+
+
+def test_a_second_run_writes_nothing(release, output):
+    before = times(output)
+    run(release, output)
+    assert written_since(before, output) == set()
+
+
+@pytest.mark.parametrize(
+    ("changes", "kinds", "summary"),
+    [
+        ({"au_params": {"intensity": 3.0}}, ("au", "state"), set()),
+        ({"crop_params": {"size": 96, "margin": 0.2}}, ("frames", "landmarks", "au", "state"), SUMMARY),
+        ({"crop_params": {"size": 96, "grey": True}}, ("frames", "landmarks", "au", "state"), SUMMARY),
+        ({"workers": 2}, (), set()),
+    ],
+)
+def test_a_changed_setting_redoes_what_depends_on_it(release, output, changes, kinds, summary):
+    before = times(output)
+    run(release, output, **changes)
+    made = set().union(*(clip_files(name, *kinds) for name in ALL)) if kinds else set()
+    assert written_since(before, output) - SUMMARY == made
+    assert written_since(before, output) & SUMMARY <= summary
+    fresh = output.with_name("fresh")
+    run(release, fresh, **changes)
+    assert contents(output) == contents(fresh)
+
+
+def test_a_changed_input_redoes_its_clip_alone(release, output, tmp_path):
+    root = Path(shutil.copytree(release.clips[0].source.parent, tmp_path / "release"))
+    clips = tuple(
+        replace(c, frames=tuple(root / c.name / p.name for p in c.frames), landmarks=root / c.landmarks.name)
+        for c in release.clips
+    )
+    before = times(output)
+    run(replace(release, clips=(*clips[:1], replace(clips[1], facs="1+2"), *clips[2:])), output)
+    assert written_since(before, output) - SUMMARY == clip_files("sub02_b", "au", "state")
+    before = times(output)
+    np.save(root / "sub03_c.landmarks.npy", face_in(1) + 2)
+    run(replace(release, clips=(*clips[:1], replace(clips[1], facs="1+2"), *clips[2:])), output)
+    made = written_since(before, output) - SUMMARY
+    assert made == clip_files("sub03_c", "frames", "landmarks", "au", "state")
+
+
+def test_what_was_lost_is_made_again(release, prepared, output):
+    (output / "au" / "sub01_a.csv").unlink()
+    shutil.rmtree(output / "train" / "sub02_b")
+    (output / "landmarks" / "sub03_c.npy").unlink()
+    run(release, output)
+    assert contents(output) == contents(prepared)
+
+
+def test_clips_that_are_gone_from_the_data_set_go(release, output):
+    run(replace(release, clips=release.clips[:2]), output)
+    assert not [name for name in contents(output) if "sub03_c" in name]
+
+
+def test_processes_give_what_one_process_gives(release, prepared, tmp_path):
+    run(release, tmp_path / "out", workers=2)
+    assert contents(tmp_path / "out") == contents(prepared)
+
+
+RUN = """
+import sys
+from pathlib import Path
+import preparation.clip_maker as maker
+from tests import test_prepare as t
+folder, output, stop = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+names = sorted(p.name for p in folder.iterdir() if p.is_dir())
+clips = tuple(t.record_of(folder, name) for name in names)
+count = 0
+write = maker._write_picture
+def counted(path, frame):
+    global count
+    count += 1
+    if count == stop:
+        import os, signal
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, frame)
+maker._write_picture = counted
+t.run(t.Listing(clips, (t.LeftOut("sheet.csv, row 7", "expected a frame number, got x"),)), output)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a matter of POSIX")
+@pytest.mark.parametrize("stop", [3, 8])
+def test_a_killed_run_goes_on_to_the_same_result(release, prepared, tmp_path, stop):
+    folder = release.clips[0].source.parent
+    command = [sys.executable, "-c", RUN, str(folder), str(tmp_path / "out"), str(stop)]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
+    for clip in (tmp_path / "out").glob("t*/*"):
+        assert len(list(clip.iterdir())) == FRAMES - 1, "a clip is there as a whole or not at all"
+        assert (tmp_path / "out" / "landmarks" / f"{clip.name}.npy").exists()
+    assert len(list((tmp_path / "out").glob("t*/*"))) == stop // FRAMES
+    run(release, tmp_path / "out")
+    assert contents(tmp_path / "out") == contents(prepared)
