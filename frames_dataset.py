@@ -21,6 +21,7 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from augmentation import draw_augmentation
+from clip_checks import frame_doubts, landmark_doubt, training_problem
 from clip_files import LANDMARK_SUFFIXES, find_file, find_table, read_list
 from clips import Clip, ClipError, Frame, find_clips, open_clip
 from config.sections import DatasetParams
@@ -50,12 +51,14 @@ class PreparedClip:
         cached: its decoded frames.
         landmarks: (T, 68, 2) in pixels of the resized frames, or None.
         action_units: (T, 17, 2), 0 to 1, left and right, or None.
+        doubts: what is odd about it, one line each.
     """
 
     clip: Clip
     cached: CachedClip
     landmarks: NDArray[np.float64] | None
     action_units: NDArray[np.float32] | None
+    doubts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,6 +82,7 @@ class ClipLoader:
         landmarks, action_units: whether clips need them.
         detector: finds landmarks on the first frame where `keypoint_dir` is not set.
         extractor: estimates action units where `au_dir` is not set.
+        tell: is told once of everything that is odd but no error.
     """
 
     def __init__(
@@ -89,8 +93,10 @@ class ClipLoader:
         action_units: bool,
         detector: Detector | None = None,
         extractor: Extractor | None = None,
+        tell: Callable[[str], None] = log.warning,
     ):
         self.params = params
+        self.tell = tell
         self.needs_landmarks = landmarks
         self.needs_action_units = action_units
         self.detector = detector
@@ -131,7 +137,10 @@ class ClipLoader:
                 units = self._action_units(clip, cached, split, action_unit_file)
         except (ValueError, FileNotFoundError, RuntimeError) as error:
             raise error if isinstance(error, ClipError) else ClipError(f"clip {clip.name}: {error}") from error
-        return PreparedClip(clip, cached, landmarks, units)
+        doubts = _doubts(clip, cached, landmarks)
+        for doubt in doubts:
+            self._tell_once(f"clip {clip.name}: {doubt}")
+        return PreparedClip(clip, cached, landmarks, units, doubts)
 
     def load_all(self, clips: list[Clip], split: str) -> tuple[list[PreparedClip], list[str]]:
         """Prepare clips, several at a time.
@@ -142,25 +151,36 @@ class ClipLoader:
             ClipError: a clip cannot be used (`on_bad_clip: error`), or none can.
         """
 
-        def attempt(clip: Clip) -> PreparedClip | ClipError:
-            try:
-                return self.load(clip, split)
-            except ClipError as error:
-                return error
-
         prepared, problems = [], []
-        with ThreadPoolExecutor() as pool:
-            for result in tqdm(pool.map(attempt, clips), "reading clips", len(clips), leave=False, disable=None):
-                if isinstance(result, PreparedClip):
-                    prepared.append(result)
-                elif self.params.on_bad_clip == "error":
-                    pool.shutdown(cancel_futures=True)
-                    raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
-                else:
-                    problems.append(str(result))
+        for result in self.attempt_all([(clip, True) for clip in clips], split):
+            if isinstance(result, PreparedClip):
+                prepared.append(result)
+            elif self.params.on_bad_clip == "error":
+                raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
+            else:
+                problems.append(str(result))
         if not prepared:
             raise ClipError(f"none of {len(clips)} clips can be used; the first: {problems[0]}")
         return prepared, problems
+
+    def attempt_all(self, clips: list[tuple[Clip, bool]], split: str) -> Iterator[PreparedClip | ClipError]:
+        """Prepare clips, several at a time, each with or without action units; what cannot be used comes as an error.
+
+        Yields:
+            One result a clip, in their order.
+        """
+
+        def attempt(item: tuple[Clip, bool]) -> PreparedClip | ClipError:
+            try:
+                return self.load(item[0], split, action_units=item[1])
+            except ClipError as error:
+                return error
+
+        pool = ThreadPoolExecutor()
+        try:
+            yield from tqdm(pool.map(attempt, clips), "reading clips", len(clips), leave=False, disable=None)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def fps(self, prepared: PreparedClip) -> float:
         """Frames a second, from the file or the config.
@@ -217,17 +237,32 @@ class ClipLoader:
         return clip_action_units(table, count, rules=rules, notice=self._tell_once)
 
     def _tell_once(self, text: str) -> None:
-        """Warn, unless another clip, perhaps in another thread, has warned of the same."""
+        """Tell, unless another clip, perhaps in another thread, has told the same."""
         with self._telling:
             known = text in self._told
             self._told.add(text)
         if not known:
-            log.warning("%s", text)
+            self.tell(text)
 
 
 def table_rules(params: DatasetParams) -> TableRules:
     """What the config says of tables with gaps."""
     return TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
+
+
+def make_clip_loader(
+    params: DatasetParams,
+    device: str,
+    *,
+    landmarks: bool,
+    action_units: bool,
+    tell: Callable[[str], None] = log.warning,
+) -> ClipLoader:
+    """A loader that finds landmarks and action units on a device, as torch writes it, where files do not say them."""
+    detector, extractor = find_detector(params, device), find_extractor(params, device)
+    return ClipLoader(
+        params, landmarks=landmarks, action_units=action_units, detector=detector, extractor=extractor, tell=tell
+    )
 
 
 def find_detector(params: DatasetParams, device: str) -> Detector | None:
@@ -291,6 +326,23 @@ def subject_of(name: str) -> str:
     return re.split("[_#]", name)[0]
 
 
+def unfit_to_train(clip: PreparedClip, params: DatasetParams) -> str | None:
+    """Why a clip that can be used otherwise cannot be trained on; None where it can."""
+    return training_problem(
+        str(clip.clip.path),
+        len(clip),
+        has_landmarks=clip.landmarks is not None,
+        remove_head_motion=params.remove_head_motion,
+    )
+
+
+def _doubts(clip: Clip, cached: CachedClip, landmarks: NDArray[np.float64] | None) -> tuple[str, ...]:
+    doubts = frame_doubts(clip, cached.sizes)
+    if landmarks is not None and (doubt := landmark_doubt(landmarks, cached.frames().shape[1:3])):
+        doubts.append(doubt)
+    return tuple(doubts)
+
+
 class FramesDataset(Dataset[dict[str, Any]]):
     """Training pairs: two frames of one clip with their landmarks and action-unit difference.
 
@@ -305,10 +357,8 @@ class FramesDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, clips: list[PreparedClip], params: DatasetParams, *, seed: int, num_repeats: int):
         for clip in clips:
-            if len(clip) < 2:
-                raise ClipError(f"{clip.clip.path}: expected at least 2 frames to train on, got {len(clip)}")
-            if params.remove_head_motion and clip.landmarks is None:
-                raise ClipError("dataset_params.remove_head_motion: expected a model with `keypoints: landmarks`")
+            if problem := unfit_to_train(clip, params):
+                raise ClipError(problem)
         self.params = params
         self.seed = seed
         groups: dict[str, list[PreparedClip]] = {}

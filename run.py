@@ -18,6 +18,7 @@ MODES = {
     "train_au": "train_au:train_au",
     "reconstruction": "reconstruction:reconstruct",
     "animate": "animate:animate",
+    "check": "check:check",
     "prepare": "prepare:prepare",
 }
 PREPARE = "prepare"

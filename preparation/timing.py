@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from clip_checks import frame_gaps
 from clips import Frame
 from preparation.clip_record import ClipRecord, Repair
 
@@ -81,6 +82,7 @@ def clip_timing(record: ClipRecord, *, trim: bool, length: int | None) -> Timing
     if len(used) < 2:
         raise ValueError(f"expected at least 2 frames from onset to offset, got {len(used)}")
     first = used.start
+    gaps = frame_gaps(numbers[used.start : used.stop])
     times = np.linspace(0, len(used) - 1, length or len(used))
     return Timing(
         used,
@@ -88,17 +90,5 @@ def clip_timing(record: ClipRecord, *, trim: bool, length: int | None) -> Timing
         None if apex is None else apex - first,
         None if offset is None else offset - first,
         tuple(times.tolist()),
-        _gaps(numbers[used.start : used.stop]),
+        (Repair(gaps, "those around them follow each other"),) if gaps else (),
     )
-
-
-def _gaps(numbers: tuple[int, ...]) -> tuple[Repair, ...]:
-    """Numbers that a regular count would have."""
-    steps = np.diff(numbers)
-    usual = int(np.median(steps))
-    missing = [(numbers[i], numbers[i + 1]) for i in np.flatnonzero(steps > usual)]
-    if not missing:
-        return ()
-    listed = ", ".join(f"{before} and {after}" for before, after in missing[:3])
-    more = f" and {len(missing) - 3} more places" if len(missing) > 3 else ""
-    return (Repair(f"frames are missing between {listed}{more}", "those around them follow each other"),)
