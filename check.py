@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from checkpoints import initial_model
 from clip_checks import batch_problem, name_doubts
+from clip_files import subject_of
 from clips import Clip, ClipError
 from config.options import RunOptions
 from config.schema import Config
@@ -16,7 +17,6 @@ from frames_dataset import (
     animation_pairs,
     make_clip_loader,
     split_clips,
-    subject_of,
     unfit_to_train,
 )
 

@@ -1,4 +1,4 @@
-"""Files that belong to clips by name: landmarks, action-unit tables, lists."""
+"""What the names of clips say, and the files that belong to them: landmarks, action-unit tables, lists."""
 
 import csv
 import re
@@ -33,6 +33,12 @@ def find_table(folder: Path, name: str, split: str) -> Path:
         if merged.exists():
             return merged
     return find_file(folder, name, split, (".csv",))
+
+
+def subject_of(name: str) -> str:
+    """The person in a clip: what stands before the first `_` or `#` of its name, as in sub01_EP02_01f (CASME II),
+    006_1_2 (SAMM) and s3_po_05 (SMIC-HS)."""
+    return re.split("[_#]", name)[0]
 
 
 def plain_name(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import av
 import imageio.v3 as iio
 import numpy as np
 from natsort import natsorted
@@ -141,6 +142,24 @@ def _decoded(path: Path) -> NDArray[Any]:
             ImageOps.exif_transpose(picture, in_place=True)
             return np.asarray(picture)
     return np.asarray(iio.imread(path, index=0, plugin="pillow", rotate=True))
+
+
+def count_frames(clip: Clip) -> int:
+    """Frames of a folder or video; a video is decoded, because what its header says may be wrong.
+
+    Raises:
+        ClipError: an unreadable video, by name.
+    """
+    if clip.frames or clip.path.suffix.lower() not in VIDEO_SUFFIXES - {".gif"}:
+        return len(clip.frames) or sum(1 for _ in read_frames(clip, None))
+    count = 0
+    try:
+        with av.open(str(clip.path)) as video:
+            for _ in video.decode(video=0):
+                count += 1
+    except (av.FFmpegError, IndexError) as error:  # IndexError: no pictures in it
+        raise ClipError(f"{clip.path}: unreadable after {count} frames ({_first_line(error)}); replace it") from error
+    return count
 
 
 def frame_rate(clip: Clip) -> float | None:

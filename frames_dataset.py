@@ -6,7 +6,6 @@ Legend: T frames, H x W image.
 """
 
 import logging
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,7 +21,7 @@ from tqdm import tqdm
 
 from augmentation import draw_augmentation
 from clip_checks import frame_doubts, landmark_doubt, training_problem
-from clip_files import LANDMARK_SUFFIXES, find_file, find_table, read_list
+from clip_files import LANDMARK_SUFFIXES, find_file, find_table, read_list, subject_of
 from clips import Clip, ClipError, Frame, find_clips, open_clip
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS, extract_action_units
@@ -318,12 +317,6 @@ def split_clips(params: DatasetParams, split: str) -> list[Clip]:
 def identity(name: str) -> str:
     """The part of a clip's name before `#`, which names the person where `id_sampling` is used."""
     return name.split("#")[0]
-
-
-def subject_of(name: str) -> str:
-    """The person in a clip: what stands before the first `_` or `#` of its name, as in sub01_EP02_01f (CASME II),
-    006_1_2 (SAMM) and s3_po_05 (SMIC-HS)."""
-    return re.split("[_#]", name)[0]
 
 
 def unfit_to_train(clip: PreparedClip, params: DatasetParams) -> str | None:

@@ -11,14 +11,16 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from config.options import RunOptions
-from config.preparation import PrepareConfig, PrepareParams
+from config.preparation import PrepareConfig, PrepareParams, PrepareSplitParams
 from errors import UserError
 from preparation.clip_maker import Task, is_done, make_clip
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.onset import OnsetDetector, read_boxes
-from preparation.output import Output
+from preparation.output import Output, write_text
 from preparation.planning import Planner
+from preparation.readers import read_data_set
 from preparation.report import write_report
+from preparation.splits import Splits, by_list, by_subject, leave_one_subject_out, megc_safe
 from preparation.tables import PreparedClip, write_tables
 from preparation.workers import in_processes
 
@@ -68,7 +70,7 @@ def prepare_listing(listing: Listing, params: PrepareParams, options: RunOptions
     _check_names(listing.clips)
     output = Output(params.output_dir)
     output.open()
-    planner = Planner(params, output, _detector(params, options), _splits(listing, params))
+    planner = Planner(params, output, _detector(params, options), _splits(listing.clips, params.split_params))
     clips, reasons = _make_all(listing.clips, planner, output, params)
     for name in set(output.known()) - {record.name for record in listing.clips}:
         output.forget(name)
@@ -79,6 +81,7 @@ def prepare_listing(listing: Listing, params: PrepareParams, options: RunOptions
     ]
     prepared = [clips[record.name] for record in listing.clips if record.name in clips]
     write_tables(prepared, output)
+    _write_folds(tuple(clip.record for clip in prepared), output)
     report = write_report(prepared, left_out, listing.repairs, params, output)
     for one in left_out:
         log.warning("left out: %s: %s", one.name, one.reason)
@@ -128,8 +131,6 @@ def _make_all(
 
 
 def _listing(params: PrepareParams) -> Listing:
-    from preparation.readers import read_data_set
-
     return read_data_set(
         params.data_set,
         params.root_dir,
@@ -164,7 +165,29 @@ def _detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | Non
     return OnsetDetector(device, None if landmarks.boxes is None else read_boxes(landmarks.boxes))
 
 
-def _splits(listing: Listing, params: PrepareParams) -> dict[str, str]:
+def _splits(clips: tuple[ClipRecord, ...], params: PrepareSplitParams) -> Splits:
     """`train` or `test` by clip."""
-    subjects = sorted({record.subject for record in listing.clips})
-    return {record.name: "test" if record.subject == subjects[0] else "train" for record in listing.clips}
+    if params.test_list is not None:
+        try:
+            lines = params.test_list.read_text(encoding="utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"{params.test_list}: expected a readable text file ({error})") from error
+        return by_list(clips, [line.strip() for line in lines if line.strip()])
+    if params.by == "subject":
+        return by_subject(clips, params.test_fraction, seed=params.seed)
+    if params.by == "megc":
+        return megc_safe(clips)
+    return {clip.name: "train" for clip in clips}
+
+
+def _write_folds(clips: tuple[ClipRecord, ...], output: Output) -> None:
+    """Leave-one-subject-out folds as lists of test clips, which `split_params.test_list` takes."""
+    folder = output.folder / "splits"
+    folds = leave_one_subject_out(clips) if len({clip.subject for clip in clips}) > 1 else {}
+    wanted = {f"{subject}.txt" for subject in folds}
+    for path in folder.glob("*.txt"):
+        if path.name not in wanted:
+            path.unlink()
+    for subject, split in folds.items():
+        tested = [name for name, part in split.items() if part == "test"]
+        write_text(folder / f"{subject}.txt", "".join(f"{name}\n" for name in tested))

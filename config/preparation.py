@@ -69,7 +69,7 @@ class PrepareSplitParams(Section):
     by: Literal["subject", "list", "megc", "none"] = "subject"
     """`subject`: a seeded share of the subjects is tested. `list`: the clips or subjects of `test_list` are. `megc`:
     the nine driving clips of the MEGC generation task are, and their subjects are not trained on. `none`: all are
-    trained on. Leave-one-subject-out folds are written in any case."""
+    trained on. `splits/` has a list for `test_list` for every subject, to leave it out."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
     """Share of the subjects, for `subject`."""
     seed: NonNegativeInt = 0

@@ -94,7 +94,7 @@ def test_all_problems_come_at_once(check, clips_root):
     assert "train: rejected: clip a: expected" in said
     assert "train: doubtful: clip b: frames of several sizes" in said
     assert "2 pairs an epoch fill no batch of 64" in said
-    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 1 doubtful" in said
+    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 2 doubtful" in said
 
 
 def test_an_empty_split_is_a_problem(check, clips_root):

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clips import ClipError, find_clips, frame_rate, open_clip, read_frames, read_picture
+from clips import ClipError, count_frames, find_clips, frame_rate, open_clip, read_frames, read_picture
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 24, 3), np.uint8)
@@ -54,6 +54,7 @@ def test_videos_bring_frames_and_rate(tmp_path):
         clip = open_clip(tmp_path / name)
         frames = np.stack(list(read_frames(clip, None)))
         assert frames.shape == VIDEO.shape
+        assert count_frames(clip) == len(VIDEO)
         assert np.abs(frames.astype(int) - VIDEO).max() <= 6
         assert frame_rate(clip) == pytest.approx(rate)
 
@@ -118,6 +119,8 @@ def test_broken_files_are_named(tmp_path):
         read_picture(tmp_path / "cut.png")
     with pytest.raises(ClipError, match=r"cut\.mp4: unreadable after 0 frames"):
         list(read_frames(open_clip(tmp_path / "cut.mp4"), None))
+    with pytest.raises(ClipError, match=r"cut\.mp4: unreadable after 0 frames"):
+        count_frames(open_clip(tmp_path / "cut.mp4"))
     with pytest.raises(ClipError, match=r"absent: no such clip"):
         open_clip(tmp_path / "absent")
     iio.imwrite(tmp_path / "float.tif", RGB.astype(np.float32))

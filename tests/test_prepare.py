@@ -286,7 +286,7 @@ def output(prepared, tmp_path) -> Path:
 
 def clip_files(name: str, *kinds: str) -> set[str]:
     """Files of a prepared clip by kind."""
-    split = "test" if name == "sub01_a" else "train"
+    split = "test" if name == "sub03_c" else "train"
     files = {
         "frames": {f"{split}/{name}/{t:04d}.png" for t in range(FRAMES - 1)},
         "landmarks": {f"landmarks/{name}.npy", f".prepare/thumbnails/{name}.jpg"},

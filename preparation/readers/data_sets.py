@@ -1,0 +1,199 @@
+"""The data sets of micro-expressions: folders, sheets and what their published forms are known to have wrong.
+
+Layouts and columns are those of the releases. Known errors come from the lists of tvaranka/meb
+(`meb/datasets/datasets.py`) as far as these give the right value; rows that are out of order without one are left out
+or lose their apex, and the listing says so.
+"""
+
+from preparation.readers.description import Columns, DataSet, Identity, KnownError, KnownExchange
+from preparation.readers.labels import MovementColumns
+from preparation.readers.layout import Layout, same_name
+from preparation.readers.sheets import Unreadable
+
+_MEB = "tvaranka/meb"
+
+
+def _casme2(parts: tuple[str, ...]) -> Identity:
+    subject = f"sub{int(parts[0][3:]):02d}"
+    return Identity(subject, f"{subject}_{parts[1]}")
+
+
+def _samm(parts: tuple[str, ...]) -> Identity:
+    subject, rest = parts[1].split("_", 1)
+    _check_subject(parts, subject)
+    return Identity(f"{int(subject):03d}", f"{int(subject):03d}_{rest}")
+
+
+def _smic(parts: tuple[str, ...]) -> Identity:
+    """SMIC writes subjects s1, the ground truth of MEGC 2019 s01; the clip's own number is always padded."""
+    subject, code, number = parts[-1].lower().split("_")
+    _check_subject(parts, subject)
+    emotion = {"ne": "negative", "po": "positive", "sur": "surprise"}[code]
+    if len(parts) > 2 and parts[2].lower() != emotion:
+        raise Unreadable(f"expected a clip of {parts[2]}, got {parts[-1]}, which is {emotion}")
+    return Identity(same_name(subject), f"{same_name(subject)}_{code}_{number}")
+
+
+def _smic_extended(parts: tuple[str, ...]) -> Identity:
+    identity = _smic(parts)
+    return Identity(identity.subject, f"{identity.clip}_e")
+
+
+def _casme3(parts: tuple[str, ...]) -> Identity:
+    subject = f"spNO{int(parts[0].split('.')[1])}"
+    return Identity(subject, f"{subject}_{parts[1].lower()}")
+
+
+def _mmew(parts: tuple[str, ...]) -> Identity:
+    subject, rest = parts[1].split("-", 1)
+    return Identity(f"mmew-{same_name(subject)}", f"mmew-{same_name(subject)}_{rest}")
+
+
+def _4dme(parts: tuple[str, ...]) -> Identity:
+    subject = f"4dme-{same_name(parts[0]).replace('_', '-')}"
+    return Identity(subject, f"{subject}_{parts[1]}")
+
+
+def _dfme(parts: tuple[str, ...]) -> Identity:
+    subject, number = parts[0].lower().split("_")
+    return Identity(f"dfme-{subject}", f"dfme-{subject}_{number}")
+
+
+def _check_subject(parts: tuple[str, ...], subject: str) -> None:
+    if same_name(parts[0]) != same_name(subject):
+        raise Unreadable(f"expected a clip of {parts[0]}, got {parts[-1]}")
+
+
+CASME2 = DataSet(
+    kind="casme2",
+    layout=Layout((r"sub\d+", r"EP\d+(_\d+)+[a-z]*"), "sub01/EP02_01f/img46.jpg", frame=r"((reg|crop)_)?img\d+"),
+    identify=_casme2,
+    key_levels=(0, 1),
+    fps=200,
+    colour=True,
+    sheets=("CASME2-coding-20190701.xlsx", "CASME2-coding-20140508.xlsx"),
+    columns=Columns(
+        folder=("sub{Subject:0>2}", "{Filename}"),
+        movement=MovementColumns("OnsetFrame", "ApexFrame", "OffsetFrame"),
+        emotion="Estimated Emotion",
+        facs="Action Units",
+    ),
+    errors=(KnownError(60, "OffsetFrame", 91, _MEB),),
+)
+
+SAMM = DataSet(
+    kind="samm",
+    layout=Layout((r"\d{3}", r"\d{3}_\d+_\d+"), "006/006_1_2/006_05562.jpg", frame=r"\d{3}_\d+"),
+    identify=_samm,
+    key_levels=(1,),
+    fps=200,
+    colour=False,
+    sheets=("SAMM_Micro_FACS_Codes_v2.xlsx",),
+    tab="MICRO_ONLY",
+    columns=Columns(
+        folder=("{Filename}",),
+        movement=MovementColumns("Onset Frame", "Apex Frame", "Offset Frame"),
+        emotion="Estimated Emotion",
+        facs="Action Units",
+    ),
+    spellings={"Others": "Other"},
+    errors=(KnownError(56, "Offset Frame", 5739, _MEB),),
+)
+
+_SMIC_CLIP = r"s\d+_(ne|po|sur)_\d+"
+
+SMIC_HS = DataSet(
+    kind="smic-hs",
+    layout=Layout(
+        (r"s\d+", "micro", "negative|positive|surprise", _SMIC_CLIP), "HS/s1/micro/negative/s1_ne_01/*.bmp", parent="HS"
+    ),
+    identify=_smic,
+    key_levels=(0, 3),
+    fps=100,
+    colour=True,
+    emotion_level=2,
+)
+
+SMIC_HS_E = DataSet(
+    kind="smic-hs-e",
+    layout=Layout((r"s\d+", _SMIC_CLIP), "SMIC-HS-E/s20/s20_ne_01/image17581039.jpg", parent="SMIC-HS-E"),
+    identify=_smic_extended,
+    key_levels=(1,),
+    fps=100,
+    colour=True,
+    sheets=("SMIC-HS-E_annotation_2019.xlsx",),
+    columns=Columns(folder=("{Filename}",), movement=MovementColumns("OnsetF", None, "OffsetF"), emotion="Emotion"),
+)
+
+CASME3 = DataSet(
+    kind="casme3",
+    layout=Layout((r"spNO\.\d+", r"[a-z]+", "color"), "part_A/spNO.1/a/color/355.jpg", frame=r"\d+"),
+    identify=_casme3,
+    key_levels=(0, 1),
+    fps=30,
+    colour=True,
+    sheets=("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "CAS(ME)3_part_A_v2.xls"),
+    tab="label",
+    columns=Columns(
+        folder=("{Subject}", "{Filename}"),
+        movement=MovementColumns("Onset", "Apex", "Offset"),
+        emotion="emotion",
+        facs="AU",
+        only=("Expression type", "Micro-expression"),
+    ),
+    recordings=True,
+    spellings={"Others": "others"},
+)
+
+MMEW = DataSet(
+    kind="mmew",
+    layout=Layout((r"[a-z]+", r"[a-z]*\d+-.+"), "Micro_Expression/happiness/S01-02-001", parent="Micro_Expression"),
+    identify=_mmew,
+    key_levels=(1,),
+    fps=90,
+    colour=True,
+    sheets=("MMEW_Micro_Exp.xlsx",),
+    columns=Columns(
+        folder=("{Filename}",),
+        movement=MovementColumns("OnsetFrame", "ApexFrame", "OffsetFrame"),
+        emotion="Estimated Emotion",
+        facs="Action Units",
+    ),
+)
+
+FOUR_DME = DataSet(
+    kind="4dme",
+    layout=Layout((r".*\d+", r".+"), "gray_micro/sub_ID/fold_name", parent="gray_micro"),
+    identify=_4dme,
+    key_levels=(0, 1),
+    fps=60,
+    colour=False,
+    sheets=("4DME_Labelling_Micro_release v1.xlsx",),
+    columns=Columns(
+        folder=("{sub_ID}", "{fold_name}"),
+        movement=MovementColumns("Onset", "Apex", "Offset"),
+        emotion="Emotion",
+        facs="AUs",
+    ),
+    exchanges=(KnownExchange((144, 145), _MEB),),
+)
+
+DFME = DataSet(
+    kind="dfme",
+    layout=Layout((r"sub\d+_\d+",), "sub0008_01"),
+    identify=_dfme,
+    key_levels=(0,),
+    fps=None,
+    colour=None,
+    sheet_parts=r".*training.*|.*testA.*|.*testB.*",
+    columns=Columns(
+        folder=("{Filename}",),
+        movement=MovementColumns("OnsetFrame", "ApexFrame", "OffsetFrame"),
+        emotion="Emotion",
+        facs="AU",
+        fps="Fps",
+    ),
+    all_releases=True,
+)
+
+DATA_SETS = {d.kind: d for d in (CASME2, SAMM, SMIC_HS, SMIC_HS_E, CASME3, MMEW, FOUR_DME, DFME)}

@@ -1,0 +1,199 @@
+"""Reads clips of any other origin: folders of frames or videos in one folder, with or without a table of labels.
+
+The table is `annotations.csv` beside the clips, or given, with the column `name` and any of `subject`, `onset`, `apex`,
+`offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` may lie its landmarks, `NAME.npy`, `.csv` or `.pts` (also
+`NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from natsort import natsorted
+
+from clip_files import LANDMARK_SUFFIXES, subject_of
+from clips import VIDEO_SUFFIXES, Clip, ClipError, count_frames, frame_rate, open_clip, read_frames, read_picture
+from errors import UserError
+from preparation.clip_record import ClipRecord, LeftOut, Listing, Repair
+from preparation.readers.labels import (
+    MissingApex,
+    MovementColumns,
+    check_frame,
+    read_facs,
+    read_movement,
+    read_rate,
+    with_movement,
+)
+from preparation.readers.layout import has_colour, same_name, subfolders
+from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
+
+ANNOTATIONS = "annotations.csv"
+COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs")
+
+
+def read_loose(
+    kind: str, root: Path, *, videos: bool, sheet: Path | None, fps: float | None, missing_apex: MissingApex
+) -> Listing:
+    """Read the clips of a folder, or one video; other arguments and errors as those of `read_data_set`.
+
+    Args:
+        videos: clips are the videos in the folder, not the folders in it.
+    """
+    paths = _video_files(root) if videos else _frame_folders(root)
+    rows, left_out, repairs = _read_annotations(root, paths, sheet)
+    clips: list[ClipRecord] = []
+    spellings: dict[str, str] = {}
+    for path in paths:
+        try:
+            row = merge_repeats(rows[path]) if path in rows else None
+            clip = _with_labels(_open(kind, path, row, fps), row, missing_apex)
+            if rows and row is None:
+                clip = _repaired(clip, f"no row named {_name(path)}", "the clip has no labels")
+            clips.append(_one_spelling(clip, spellings))
+        except (Unreadable, ClipError) as reason:
+            left_out.append(LeftOut(_name(path), str(reason)))
+    return Listing(tuple(clips), tuple(left_out), repairs)
+
+
+def _frame_folders(root: Path) -> list[Path]:
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder; expected one that holds a folder of frames for every clip")
+    if not (folders := subfolders(root)):
+        raise UserError(f"{root}: expected a folder of frames for every clip, found no folders")
+    return natsorted(folders, key=lambda path: path.name)
+
+
+def _video_files(root: Path) -> list[Path]:
+    if root.is_file():
+        return [root]
+    if not root.is_dir():
+        raise UserError(f"{root}: no such video, and no such folder of videos")
+    videos = [p for p in root.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")]
+    if not videos:
+        raise UserError(f"{root}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}), found none")
+    return natsorted(videos, key=lambda path: path.name)
+
+
+def _name(path: Path) -> str:
+    """What the clip is called in its folder; folders may have a dot in their names."""
+    return path.name if path.is_dir() else path.stem
+
+
+# --- annotations ------------------------------------------------------------------------------------------------------
+
+
+def _read_annotations(
+    root: Path, paths: Sequence[Path], given: Path | None
+) -> tuple[dict[Path, list[Row]], list[LeftOut], tuple[Repair, ...]]:
+    """The rows of each clip, rows without one, and repairs of the table."""
+    beside = (root if root.is_dir() else root.parent) / ANNOTATIONS
+    if given is None and not beside.is_file():
+        return {}, [], ()
+    if given is not None and not given.is_file():
+        raise UserError(f"{given}: no such table of labels")
+    table = read_sheet(given or beside, ("name",), known=COLUMNS)
+    alike: dict[str, list[Path]] = {}
+    for path in paths:
+        alike.setdefault(same_name(_name(path)), []).append(path)
+    rows: dict[Path, list[Row]] = {}
+    left_out = []
+    for row in table.rows:
+        known = alike.get(same_name(row.cells["name"]), [])
+        exact = [path for path in known if _name(path) == row.cells["name"]]
+        if not (exact or len(known) == 1):
+            left_out.append(LeftOut(row.where, f"no clip {row.cells['name']!r} in {root}"))
+            continue
+        path = (exact or known)[0]
+        if not exact:
+            repair = Repair(f"{row.where}: {row.cells['name']}", f"{_name(path)}: they differ in case or padding only")
+            row = replace(row, repairs=(repair,))
+        rows.setdefault(path, []).append(row)
+    return rows, left_out, table.repairs
+
+
+# --- clips ------------------------------------------------------------------------------------------------------------
+
+
+def _open(kind: str, path: Path, row: Row | None, fps: float | None) -> ClipRecord:
+    """The clip of a folder or video, without what the table says of its frames.
+
+    Raises:
+        Unreadable: it has no frame rate.
+        ClipError: it cannot be read.
+    """
+    clip = open_clip(path)
+    if clip.frames:
+        numbers, frames = _numbered(clip)
+        colour = has_colour(read_picture(frames[0]))
+    else:
+        numbers, frames = tuple(range(count_frames(clip))), ()
+        colour = has_colour(next(read_frames(clip, None)))
+    rate = (row and read_rate(row, "fps")) or frame_rate(clip) or fps
+    if rate is None:
+        raise Unreadable("expected a frame rate, got none; set `fps`, or give the column fps")
+    return ClipRecord(
+        name=_name(path),
+        subject=(row and row.text("subject")) or subject_of(_name(path)),
+        data_set=kind,
+        source=path,
+        frames=frames,
+        frame_numbers=numbers,
+        fps=rate,
+        colour=colour,
+        landmarks=_beside(path, (_name(path), f"{_name(path)}.onset"), LANDMARK_SUFFIXES),
+        au_table=_beside(path, (f"{_name(path)}_au",), (".csv",)),
+    )
+
+
+def _numbered(clip: Clip) -> tuple[tuple[int, ...], tuple[Path, ...]]:
+    """Numbers and files of frames in the order of the numbers; without any, they count from 0 in natural order."""
+    if clip.frame_numbers is None:
+        return tuple(range(len(clip.frames))), clip.frames
+    pairs = sorted(zip(clip.frame_numbers, clip.frames, strict=True))
+    return tuple(number for number, _ in pairs), tuple(file for _, file in pairs)
+
+
+def _beside(path: Path, stems: Sequence[str], suffixes: Sequence[str]) -> Path | None:
+    """A file that belongs to a clip.
+
+    Raises:
+        Unreadable: there are several.
+    """
+    found = [p for stem in stems for suffix in suffixes if (p := path.with_name(stem + suffix)).is_file()]
+    if len(found) > 1:
+        raise Unreadable(
+            f"expected one of {' and '.join(p.name for p in found)} beside the clip, found both; remove one"
+        )
+    return found[0] if found else None
+
+
+def _with_labels(clip: ClipRecord, row: Row | None, missing_apex: MissingApex) -> ClipRecord:
+    """The clip with onset, apex, offset, emotion and FACS code of its row.
+
+    Raises:
+        Unreadable: the row does not fit the clip's frames.
+    """
+    if row is None:
+        return clip
+    facs, repairs = read_facs(row, "facs")
+    clip = replace(clip, emotion=row.text("emotion"), facs=facs, repairs=(*clip.repairs, *row.repairs, *repairs))
+    times = {column: row.frame(column) for column in ("onset", "apex", "offset")}
+    if times["onset"] is None or times["offset"] is None:
+        for column, frame in times.items():
+            if frame is not None:
+                check_frame(column, frame, clip.frame_numbers)
+        return replace(clip, onset=times["onset"], apex=times["apex"], offset=times["offset"])
+    columns = MovementColumns("onset", "apex" if "apex" in row.cells else None, "offset")
+    return with_movement(clip, read_movement(row, columns, clip.frame_numbers, missing_apex))
+
+
+def _one_spelling(clip: ClipRecord, spellings: dict[str, str]) -> ClipRecord:
+    """The clip with its subject spelled as in earlier clips."""
+    known = spellings.setdefault(same_name(clip.subject), clip.subject)
+    if known == clip.subject:
+        return clip
+    return replace(_repaired(clip, f"subject {clip.subject}", f"{known}, as in other clips"), subject=known)
+
+
+def _repaired(clip: ClipRecord, what: str, done: str) -> ClipRecord:
+    return replace(clip, repairs=(*clip.repairs, Repair(what, done)))

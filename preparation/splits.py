@@ -1,0 +1,102 @@
+"""Which clips are trained on and which tested.
+
+Subjects are compared without case and zero padding: s3 and s03 are one person.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Literal
+
+import numpy as np
+from natsort import natsorted
+
+from errors import UserError
+from preparation.clip_record import ClipRecord
+from preparation.readers.layout import same_name
+
+Split = Literal["train", "test"]
+Splits = dict[str, Split]
+"""The split of every clip, by name."""
+
+MEGC_DRIVING = (
+    *("sub01_EP19_06f", "sub19_EP01_01f", "sub17_EP01_13"),
+    *("018_3_1", "022_3_3", "007_7_1"),
+    *("s11_ne_02", "s3_po_05", "s20_sur_01"),
+)
+"""Driving clips of the generation task of MEGC 2021 and 2022: CASME II, SAMM and SMIC-HS, each negative, positive,
+surprise. They are ordinary clips of these data sets."""
+
+
+def by_list(clips: Sequence[ClipRecord], test: Collection[str]) -> Splits:
+    """Test the clips and the subjects of a list, train on the others.
+
+    Args:
+        test: names of clips or of subjects.
+    Raises:
+        UserError: a name that is neither, or nothing is left to train on or to test.
+    """
+    subjects = {same_name(clip.subject) for clip in clips}
+    names = {clip.name for clip in clips}
+    if unknown := [name for name in test if name not in names and same_name(name) not in subjects]:
+        raise UserError(f"expected names of clips or subjects to test, got {_some(unknown)}")
+    tested = {same_name(name) for name in test if name not in names}
+    return _split(clips, (c.name for c in clips if c.name in test or same_name(c.subject) in tested))
+
+
+def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> Splits:
+    """Test a share of the subjects, drawn by chance, and train on the others.
+
+    Args:
+        share: of the subjects, between 0 and 1; at least one is tested.
+        seed: of the draw, which depends on nothing else but the subjects.
+    Raises:
+        UserError: a share outside 0 to 1, or nothing is left to train on.
+    """
+    if not 0 < share < 1:
+        raise UserError(f"expected a share of the subjects between 0 and 1 to test, got {share:g}")
+    subjects = sorted({same_name(clip.subject) for clip in clips})
+    order = np.random.default_rng(seed).permutation(len(subjects))
+    tested = {subjects[i] for i in order[: max(1, round(share * len(subjects)))]}
+    return _split(clips, (c.name for c in clips if same_name(c.subject) in tested))
+
+
+def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
+    """One fold a subject, whose clips are tested; in natural order of the subjects.
+
+    Raises:
+        UserError: one subject only.
+    """
+    subjects = {same_name(clip.subject): clip.subject for clip in reversed(clips)}
+    return {
+        subject: _split(clips, (c.name for c in clips if same_name(c.subject) == key))
+        for key, subject in natsorted(subjects.items())
+    }
+
+
+def megc_safe(clips: Sequence[ClipRecord]) -> Splits:
+    """Test the driving clips of MEGC and all other clips of their subjects, so that no one in them is trained on.
+
+    Raises:
+        UserError: no clip of these subjects, or of nobody else.
+    """
+    subjects = natsorted({name.split("_")[0] for name in MEGC_DRIVING})
+    tested = {same_name(subject) for subject in subjects}
+    if tested.isdisjoint(same_name(clip.subject) for clip in clips):
+        raise UserError(f"expected clips of the MEGC subjects {', '.join(subjects)}, found none")
+    return _split(clips, (c.name for c in clips if same_name(c.subject) in tested))
+
+
+def _split(clips: Sequence[ClipRecord], test: Iterable[str]) -> Splits:
+    names = [clip.name for clip in clips]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"expected a name for every clip, got several clips named {_some(twice)}")
+    tested = set(test)
+    splits: Splits = {name: "test" if name in tested else "train" for name in names}
+    for split in ("train", "test"):
+        if split not in splits.values():
+            raise UserError(f"expected clips to {split}, but the split leaves none of {len(clips)}")
+    return splits
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
