@@ -1,6 +1,8 @@
 """Preparation of clips, from records that are made by hand; the readers of data sets have tests of their own."""
 
 import csv
+import html
+import os
 import shutil
 import signal
 import subprocess
@@ -17,12 +19,15 @@ from natsort import natsorted
 
 from config.options import RunOptions
 from config.preparation import PrepareCropParams, PrepareParams
+from errors import UserError
 from faces.action_units import ACTION_UNITS, read_action_units
 from faces.landmarks import read_landmarks
+from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.crop import Crop, place_crop
 from preparation.timing import clip_timing
 from prepare import prepare_listing
+from tests.conftest import write_action_units
 
 ROOT = Path(__file__).parents[1]
 FACE = read_landmarks(ROOT / "data" / "astronaut_landmarks68.csv")[0]
@@ -394,3 +399,185 @@ def test_a_killed_run_goes_on_to_the_same_result(release, prepared, tmp_path, st
     assert len(list((tmp_path / "out").glob("t*/*"))) == stop // FRAMES
     run(release, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(prepared)
+
+
+# --- what is left out -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own_release(release, tmp_path) -> Listing:
+    """The release in a folder of its own, to be spoilt."""
+    root = Path(shutil.copytree(release.clips[0].source.parent, tmp_path / "release"))
+    return replace(release, clips=tuple(record_of(root, name) for name in ALL))
+
+
+def report_of(folder: Path) -> str:
+    return html.unescape((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_broken_clips_are_left_out_by_name_and_come_back_when_repaired(own_release, prepared, tmp_path):
+    output = tmp_path / "out"
+    frame = own_release.clips[1].frames[3]
+    whole, status = frame.read_bytes(), frame.stat()
+    frame.write_bytes(whole[: len(whole) // 2])
+    own_release.clips[2].landmarks.rename(tmp_path / "elsewhere.npy")
+    run(own_release, output)
+    assert set(rows_of(output)) == {"sub01_a"}
+    assert sorted(p.name for p in output.glob("t*/*")) == ["sub01_a"]
+    said = report_of(output)
+    assert "img49.png: unreadable picture" in said
+    assert "sub03_c.landmarks.npy: unreadable (No such file" in said
+    before = times(output)
+    run(own_release, output)
+    assert written_since(before, output) == set(), "what failed is not tried again"
+    (tmp_path / "elsewhere.npy").rename(own_release.clips[2].landmarks)
+    frame.write_bytes(whole)
+    os.utime(frame, ns=(status.st_atime_ns, status.st_mtime_ns))
+    run(own_release, output)
+    assert set(rows_of(output)) == set(ALL)
+
+
+def test_a_clip_that_breaks_later_goes(own_release, tmp_path):
+    output = tmp_path / "out"
+    run(own_release, output)
+    own_release.clips[0].frames[2].write_bytes(b"no picture")
+    run(own_release, output)
+    assert set(rows_of(output)) == {"sub02_b", "sub03_c"}
+    assert not [name for name in contents(output) if "sub01_a" in name and not name.startswith(".prepare/clips")]
+
+
+def test_frames_of_another_size_are_named(own_release, tmp_path):
+    iio.imwrite(own_release.clips[0].frames[2], np.zeros((99, 250, 3), np.uint8))
+    run(own_release, tmp_path / "out")
+    assert "img48.png: 250 x 99 among frames of 250 x 250" in report_of(tmp_path / "out")
+
+
+def test_when_no_clip_is_left_the_run_says_why(own_release, tmp_path):
+    for clip in own_release.clips:
+        clip.landmarks.unlink()
+    with pytest.raises(UserError, match=r"no clip could be prepared; .*report\.html says why"):
+        run(own_release, tmp_path / "out")
+
+
+def test_a_folder_of_something_else_is_not_touched(release, tmp_path):
+    (tmp_path / "thesis.tex").write_text("all I have")
+    with pytest.raises(UserError, match="expected a new folder or one of --mode prepare"):
+        run(release, tmp_path)
+
+
+def test_two_clips_of_one_name_are_refused(release, tmp_path):
+    with pytest.raises(UserError, match="two clips named SUB01_A"):
+        run(replace(release, clips=(*release.clips, replace(release.clips[0], name="SUB01_A"))), tmp_path / "out")
+
+
+# --- landmarks --------------------------------------------------------------------------------------------------------
+
+
+def test_landmarks_of_every_frame_are_taken_where_asked(own_release, tmp_path):
+    clip = own_release.clips[0]
+    np.save(clip.landmarks, np.stack([face_in(t) for t in range(FRAMES)]))
+    changes = {"landmark_params": {"backend": "files", "follow": "files"}}
+    run(own_release, tmp_path / "out", **changes)
+    row = rows_of(tmp_path / "out")["sub01_a"]
+    assert row["landmarks"] == "file"
+    found = np.load(tmp_path / "out" / "landmarks" / "sub01_a.npy") * float(row["to_release_a"])
+    truth = np.stack([face_in(t) for t in range(1, FRAMES)]) - [float(row["to_release_c"]), float(row["to_release_d"])]
+    np.testing.assert_allclose(found, truth, atol=1e-4)
+    assert "expected a row for every frame with `follow: files`, got 1" in report_of(tmp_path / "out")
+
+
+class Finder:
+    """A detector that knows the face, and finds none in the clip of one name."""
+
+    seen: list[np.ndarray] = []
+
+    def __init__(self, device: str):
+        assert device in ("cpu", "cuda:0")
+
+    def detect(self, image: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
+        self.seen.append(image)
+        if len(self.seen) == 2:
+            raise ValueError("no face was found in the 250 x 250 image")
+        return face_in(1)
+
+
+def test_the_onset_frame_alone_is_searched_and_never_again(release, tmp_path, monkeypatch):
+    monkeypatch.setattr("preparation.onset.LandmarkDetector", Finder)
+    monkeypatch.setattr(Finder, "seen", [])
+    changes = {"landmark_params": {"backend": "face-alignment"}}
+    run(release, tmp_path / "out", **changes)
+    assert set(rows_of(tmp_path / "out")) == {"sub01_a", "sub03_c"}
+    assert "no face was found in the 250 x 250 image" in report_of(tmp_path / "out")
+    assert len(Finder.seen) == 3
+    np.testing.assert_array_equal(Finder.seen[0], iio.imread(release.clips[0].frames[1]))
+    run(release, tmp_path / "out", crop_params={"size": 64}, **changes)
+    assert len(Finder.seen) == 3
+
+
+# --- action units -----------------------------------------------------------------------------------------------------
+
+
+def test_tables_of_the_user_come_before_codes(own_release, tmp_path):
+    table = tmp_path / "tables"
+    table.mkdir()
+    for name in ALL:
+        write_action_units(table / f"{name}.csv", FRAMES)
+    run(own_release, tmp_path / "out", au_params={"dir": str(table)})
+    units = read_action_units(tmp_path / "out" / "au" / "sub01_a.csv", 5)
+    np.testing.assert_allclose(units[:, ACTION_UNITS.index(12), 0], np.arange(1, FRAMES) / (FRAMES - 1), atol=1e-4)
+    assert rows_of(tmp_path / "out")["sub01_a"]["action_units"] == "table"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said", "peak"),
+    [
+        ({"facs": "L12+24"}, "AU24 left out", 2),
+        ({"facs": "L12 or 14"}, "AU14 left out", 2),
+        ({"facs": "12", "offset": None}, "no offset: the last frame, 51", 2),
+        ({"facs": "12", "apex": 51}, "", 4),
+    ],
+)
+def test_what_a_code_leaves_open_is_decided_and_told(release, tmp_path, changes, said, peak):
+    run(replace(release, clips=(replace(release.clips[0], **changes), *release.clips[1:])), tmp_path / "out")
+    row = rows_of(tmp_path / "out")["sub01_a"]
+    assert said in row["remarks"]
+    units = read_action_units(tmp_path / "out" / "au" / "sub01_a.csv", 5)[:, ACTION_UNITS.index(12), 0]
+    assert units.argmax() == peak
+    assert units.max() == pytest.approx(0.4)
+
+
+def test_without_an_apex_it_is_where_the_face_is_farthest_from_the_onset(release):
+    record = replace(release.clips[0], apex=None)
+    landmarks = np.stack([face_in(t) + [9 * t, 0] for t in range(5)])
+    landmarks[3, 48:] += [0, 2]
+    timing = clip_timing(record, trim=True, length=None)
+    units = coded_curves(record, timing, landmarks, 2.0)
+    assert units.values[:, ACTION_UNITS.index(12), 0].argmax() == 3
+    assert [remark.done for remark in units.remarks] == ["frame 50, in which the landmarks are farthest from the onset"]
+
+
+@pytest.mark.parametrize("facs", ["4+x", "12=9"])
+def test_a_code_that_cannot_be_read_costs_the_table_not_the_clip(release, tmp_path, facs):
+    run(replace(release, clips=(replace(release.clips[0], facs=facs), *release.clips[1:])), tmp_path / "out")
+    row = rows_of(tmp_path / "out")["sub01_a"]
+    assert row["action_units"] == ""
+    assert f"FACS code '{facs}'" in row["remarks"]
+    assert not (tmp_path / "out" / "au" / "sub01_a.csv").exists()
+
+
+# --- splits -----------------------------------------------------------------------------------------------------------
+
+
+def test_another_split_moves_frames_and_makes_nothing(release, output, tmp_path):
+    before = times(output)
+    (tmp_path / "list.txt").write_text("sub01\nsub02_b\n")
+    run(release, output, split_params={"by": "list", "test_list": str(tmp_path / "list.txt")})
+    assert sorted(p.name for p in (output / "test").iterdir()) == ["sub01_a", "sub02_b"]
+    assert sorted(p.name for p in (output / "train").iterdir()) == ["sub03_c"]
+    inodes = {inode for _, inode in before.values()}
+    assert {times(output)[f"test/sub01_a/{t:04d}.png"][1] for t in range(5)} <= inodes
+    pairs = list(csv.DictReader((output / "pairs.csv").open()))
+    assert pairs == [{"source": "sub02_b", "driving": "sub01_a"}, {"source": "sub01_a", "driving": "sub02_b"}]
+    assert sorted(p.name for p in (output / "splits").iterdir()) == ["sub01.txt", "sub02.txt", "sub03.txt"]
+    run(release, output, split_params={"by": "list", "test_list": str(output / "splits" / "sub03.txt")})
+    assert [p.name for p in (output / "test").iterdir()] == ["sub03_c"]
