@@ -13,15 +13,16 @@ def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) ->
     """The file of a clip, by its exact name, in a folder or in the folder's subfolder of the split.
 
     Raises:
-        FileNotFoundError: none; the message names one whose name differs in padding or case only.
-        ValueError: several.
+        FileNotFoundError: none.
+        ValueError: several, or one whose name differs in padding or case only.
     """
     places = [folder / split / name, folder / name] if split else [folder / name]
     found = [p for place in places for suffix in suffixes if (p := place.with_name(place.name + suffix)).exists()]
     if not found:
-        near = [p for place in places for p in _alike(place, suffixes)]
-        hint = f" but {near[0]}, which differs in padding or case; rename it" if near else ""
-        raise FileNotFoundError(f"expected {places[-1]}{'|'.join(suffixes)}, found no such file{hint}")
+        expected = f"expected {places[-1]}{'|'.join(suffixes)}"
+        if near := [p for place in places for p in _alike(place, suffixes)]:
+            raise ValueError(f"{expected}, found {near[0]}, which differs in padding or case; rename it")
+        raise FileNotFoundError(f"{expected}, found no such file")
     if len(found) > 1:
         raise ValueError(f"expected one file, found {' and '.join(str(path) for path in found)}; remove one")
     return found[0]

@@ -43,11 +43,9 @@ class Planner:
         timing = clip_timing(record, trim=params.trim, length=params.length)
         try:
             file = landmark_file(record, params.landmark_params) if self.detector is None else None
-            table = record.au_table
-            if params.au_params.dir is not None:
-                table = find_table(params.au_params.dir, record.name, "")
         except FileNotFoundError as error:
             raise ValueError(str(error)) from error
+        table = _user_table(record, params.au_params.dir)
         onset = self._onset(record, timing, file)
         follows_file = params.landmark_params.follow == "files"
         if follows_file and file is not None and len(landmark_rows(file, record)) == 1:
@@ -87,3 +85,17 @@ class Planner:
         assert self.detector is not None, "without a detector there are files"
         frame = next(source_frames(record, range(at, at + 1)))
         return self.detector.find(record.name, frame)
+
+
+def _user_table(record: ClipRecord, folder: Path | None) -> Path | None:
+    """The user's table of a clip; None where there is none.
+
+    Raises:
+        ValueError: several, or one whose name differs in padding or case only.
+    """
+    if folder is not None:
+        try:
+            return find_table(folder, record.name, "")
+        except FileNotFoundError:
+            pass  # the clip's code serves instead
+    return record.au_table

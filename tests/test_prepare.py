@@ -26,6 +26,7 @@ from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.crop import Crop, place_crop
 from preparation.timing import clip_timing
+from preparation.workers import in_processes
 from prepare import prepare_listing
 from tests.conftest import write_action_units
 
@@ -365,6 +366,16 @@ def test_processes_give_what_one_process_gives(release, prepared, tmp_path):
     assert contents(tmp_path / "out") == contents(prepared)
 
 
+def end(number: int) -> None:
+    """Work that ends its process."""
+    os._exit(number)
+
+
+def test_a_process_that_is_ended_from_outside_is_a_mistake_of_the_user():
+    with pytest.raises(UserError, match="want of memory; run the same command again"):
+        list(in_processes(end, [1], 2))
+
+
 RUN = """
 import sys
 from pathlib import Path
@@ -520,12 +531,14 @@ def test_the_onset_frame_alone_is_searched_and_never_again(release, tmp_path, mo
 def test_tables_of_the_user_come_before_codes(own_release, tmp_path):
     table = tmp_path / "tables"
     table.mkdir()
-    for name in ALL:
+    for name in ("sub01_a", "Sub2_b"):
         write_action_units(table / f"{name}.csv", FRAMES)
     run(own_release, tmp_path / "out", au_params={"dir": str(table)})
     units = read_action_units(tmp_path / "out" / "au" / "sub01_a.csv", 5)
     np.testing.assert_allclose(units[:, ACTION_UNITS.index(12), 0], np.arange(1, FRAMES) / (FRAMES - 1), atol=1e-4)
-    assert rows_of(tmp_path / "out")["sub01_a"]["action_units"] == "table"
+    rows = rows_of(tmp_path / "out")
+    assert (rows["sub01_a"]["action_units"], rows["sub03_c"]["action_units"]) == ("table", "code")
+    assert "Sub2_b.csv, which differs in padding or case; rename it" in report_of(tmp_path / "out")
 
 
 @pytest.mark.parametrize(

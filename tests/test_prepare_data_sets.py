@@ -1,5 +1,6 @@
 """From the layouts of the data sets to a trained epoch, and the landmark networks from end to end."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from faces.landmarks import WEIGHTS
 from preparation.readers import read_data_set
 from run import main
 from tests.conftest import tiny_experiment
-from tests.data_set_layouts import CASME2_CLIPS, MAKERS
+from tests.data_set_layouts import CASME2_CLIPS, MAKERS, make_casme2
 from tests.test_prepare import PHOTOGRAPH, WINDOW, face_in, frames_of, report_of, rows_of, slide
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,32 @@ def test_a_data_set_is_prepared_and_trained_on(kind, tmp_path):
         if kind in ("samm", "4dme"):
             assert frames_of(output, name).ndim == 3, "grey"
     assert train_an_epoch(output, tmp_path) == 0
+
+
+def test_what_is_wrong_in_a_data_set_is_in_the_report_by_name(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+
+    def spoil(table) -> None:
+        table[2][2] = "9x6"
+
+    root = make_casme2(tmp_path / "release", draw=draw_face, edit=spoil)
+    (root / "CASME2_RAW_selected" / "sub17" / "EP01_13").rename(root / "CASME2_RAW_selected" / "sub17" / "EP01 13")
+    frame = root / "CASME2_RAW_selected" / "sub02" / "EP09_10f" / "img97.jpg"
+    frame.write_bytes(frame.read_bytes()[:2000])
+    np.save(tmp_path / "sub01_EP02_01f.npy", face_in(0))
+    np.save(tmp_path / "sub02_EP09_10f.npy", face_in(0))
+    settings = (f"landmark_params={{backend: files, dir: {tmp_path}}}", "split_params={by: none}")
+    assert prepare("casme2", root, tmp_path / "out", *(f"prepare_params.{setting}" for setting in settings)) == 0
+    assert set(rows_of(tmp_path / "out")) == {"sub01_EP02_01f"}
+    report = report_of(tmp_path / "out")
+    for text in ("img97.jpg: unreadable picture", "OnsetFrame", "9x6", "EP01 13"):
+        assert text in report
+    command = ["--mode", "prepare", "--config", str(ROOT / "config" / "prepare-casme2.yaml"), "--dry-run"]
+    assert main([*command, "--set", f"prepare_params.root_dir={root}"]) == 0
+    assert "clips of 2 subjects" in caplog.text
+    assert main(command) == 2
+    assert "data/CASME2" in caplog.records[-1].message
+    assert "\n" not in caplog.records[-1].message
 
 
 # --- real clips -------------------------------------------------------------------------------------------------------
