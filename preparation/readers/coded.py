@@ -118,6 +118,7 @@ def _match(
 ) -> tuple[list[Labelled], list[LeftOut]]:
     """Rows with the folders of their frames; known errors are put right, repeated rows are dropped."""
     keys = [columns.key(row) for row in rows]
+    named = set(keys)
     labelled = [(folders[key], row) for key, row in zip(keys, rows, strict=True) if key in folders]
     left_out = [
         LeftOut(row.where, f"no folder {'/'.join(columns.folder_of(row))}")
@@ -126,7 +127,7 @@ def _match(
     ]
     if not data_set.recordings:
         where = " and ".join(sorted({row.sheet for row in rows}))
-        left_out += [LeftOut(folders[key].name, f"no row in {where}") for key in folders if key not in keys]
+        left_out += [LeftOut(folders[key].name, f"no row in {where}") for key in folders if key not in named]
 
     def fits(folder: ClipFolder, row: Row) -> bool:
         try:

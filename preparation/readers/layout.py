@@ -146,7 +146,7 @@ def read_frames_of(folder: Path, layout: Layout) -> Frames:
     except ClipError as error:
         raise Unreadable(str(error)) from error
     by_number: dict[int, Path] = {}
-    for file in files:
+    for file in sorted(files):
         digits = re.search(r"[0-9]+$", file.stem)
         if digits is None:
             raise Unreadable(f"{file.name}: expected a frame whose name ends in its number")

@@ -1,6 +1,7 @@
 """Coding sheets: rows of .xlsx, .xls and .csv files as text, under the names of their columns."""
 
 import csv
+import math
 import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -160,7 +161,8 @@ def read_sheet(
         tab: sheet of the workbook; one with a single sheet needs not be called so.
         known: names that it may hold; None: any.
     Raises:
-        UserError: unreadable, no such sheet, no rows, or a column that is missing, unknown or there twice.
+        UserError: unreadable, no such sheet, no rows, or a column that is missing, unknown or there twice;
+            further columns may repeat each other.
     """
     table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_workbook(path, tab)
     table = [[re.sub(r"\s+", " ", _text(cell)) for cell in row] for row in table]
@@ -170,7 +172,7 @@ def read_sheet(
     for name in names:
         if known is not None and name not in known:
             raise UserError(f"{path}: expected columns among {','.join(known)}; got {name!r}")
-        if names.count(name) > 1:
+        if names.count(name) > 1 and (known is not None or name in columns):
             raise UserError(f"{path}: expected one column {name!r}, found several; remove all but one")
     rows = []
     for index, row in enumerate(table[at + 1 :]):
@@ -224,9 +226,5 @@ def _read_csv(path: Path) -> list[list[Any]]:
 
 
 def _text(cell: Any) -> str:
-    """A cell as a person reads it: the number 4, which .xls files hold as 4.0, is "4"."""
-    if cell is None or (isinstance(cell, float) and pd.isna(cell)):
-        return ""
-    if isinstance(cell, float) and cell.is_integer():
-        cell = int(cell)
-    return str(cell).strip()
+    """A cell as a person reads it; nothing for a formula that could not be computed."""
+    return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
