@@ -1,5 +1,6 @@
 """From the layouts of the data sets to a trained epoch, and the landmark networks from end to end."""
 
+import csv
 import logging
 from pathlib import Path
 
@@ -73,6 +74,27 @@ def test_a_data_set_is_prepared_and_trained_on(kind, tmp_path):
         if kind in ("samm", "4dme"):
             assert frames_of(output, name).ndim == 3, "grey"
     assert train_an_epoch(output, tmp_path) == 0
+
+
+def test_the_list_of_pairs_is_animated(tmp_path):
+    root, output = make_casme2(tmp_path / "release", draw=draw_face), tmp_path / "prepared"
+    (tmp_path / "landmarks").mkdir()
+    for clip in CASME2_CLIPS:
+        np.save(tmp_path / "landmarks" / f"sub{clip.subject}_{clip.name}.npy", face_in(0))
+    files = f"prepare_params.landmark_params={{backend: files, dir: {tmp_path / 'landmarks'}}}"
+    assert prepare("casme2", root, output, files) == 0
+    with (output / "pairs.csv").open(newline="", encoding="utf-8") as file:
+        pairs = list(csv.DictReader(file))
+    assert {pair["driving"] for pair in pairs} == {"sub01_EP02_01f", "sub01_EP03_02", "sub17_EP01_13"}
+    experiment = tiny_experiment(output, dataset_params__pairs_list=str(output / "pairs.csv"))
+    experiment["model_params"] = {"family": "warp"}
+    del experiment["train_params"]
+    path = tmp_path / "warp.yaml"
+    path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    assert main(["--mode", "animate", "--config", str(path), "--log-dir", str(tmp_path / "log")]) == 0
+    for pair in pairs:
+        frames = tmp_path / "log" / "warp" / "animation" / f"{pair['driving']}-{pair['source']}"
+        assert len(list(frames.iterdir())) == 8
 
 
 def test_what_is_wrong_in_a_data_set_is_in_the_report_by_name(tmp_path, caplog):
