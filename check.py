@@ -69,15 +69,20 @@ def check(config: Config, options: RunOptions) -> int:
     """
     model = initial_model(config)
     fabric = make_fabric(options.device_ids)
-    loader = make_clip_loader(
-        config.dataset_params,
-        str(fabric.device),
-        landmarks=model.needs_landmarks,
-        action_units=model.needs_action_units,
-        tell=log.debug,
-    )
+
+    def loader(*, landmarks: bool) -> ClipLoader:
+        return make_clip_loader(
+            config.dataset_params,
+            str(fabric.device),
+            landmarks=landmarks,
+            action_units=model.needs_action_units,
+            tell=log.debug,
+        )
+
+    training = loader(landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion)
     devices = len(options.device_ids) if options.device_ids else 1
-    problems = _training(config, loader, devices).tell() + _animation(config, loader).tell()
+    problems = _training(config, training, devices).tell()
+    problems += _animation(config, loader(landmarks=model.needs_landmarks)).tell()
     log.info("no problems" if not problems else f"{problems} problem{'s' if problems > 1 else ''}")
     return FOUND_PROBLEMS if problems else 0
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from config.published import published_settings
 from config.schema import FORMAT, Config
 from errors import UserError
 from modules.au_estimator import AUEstimator
@@ -47,7 +48,7 @@ def initial_model(config: Config) -> MotionModel:
     """A model with the random weights of the config's seed.
 
     Raises:
-        UserError: a family that is not built yet, or sizes of networks that do not fit together.
+        UserError: sizes of networks that do not fit together.
     """
     torch.manual_seed(config.seed)
     try:
@@ -180,7 +181,7 @@ def load_networks(model: Trainable, contents: Mapping[str, Any], config: Config,
         CheckpointError: another family, other settings, missing networks, other shapes.
     """
     _check_family(contents, config.family, path)
-    _check_settings(contents, config, path)
+    _check_settings(model, contents, config, path)
     filled = set()
     for name, network in model.networks().items():
         if name not in contents:
@@ -202,23 +203,28 @@ def _check_family(contents: Mapping[str, Any], family: str, path: Path) -> None:
         raise CheckpointError(f"{path}: a checkpoint of the family `{found}`, the config says `{family}`")
 
 
-def _check_settings(contents: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Compare what state dicts do not show: settings of the networks."""
+def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> None:
+    """Compare what state dicts do not show, settings of the networks, and what says more than a missing key."""
+    own = config.model_params.model_dump(mode="json")
     if "config" in contents:
         stored = contents["config"]["model_params"]
-    elif config.family == "tps":
-        stored = {"tps_regularization": "tpsmm"}
     else:
-        return
-    own = config.model_params.model_dump(mode="json")
+        stored = published_settings(config.family, own.get("prior", "none"))
     differing = [
-        f"model_params.{key} is {value}, the config says {own.get(key)}"
-        for key, value in stored.items()
-        if own.get(key) != value
+        f"model_params.{key} is {value}, the config says {_at(own, key)}"
+        for key, value in {**stored, **model.settings_in(contents)}.items()
+        if _at(own, key) != value
     ]
     if differing:
         kind = "the checkpoint's" if "config" in contents else "a published checkpoint's"
         raise CheckpointError(f"{path}: {kind} {'; '.join(differing)}; make them agree")
+
+
+def _at(settings: Any, path: str) -> Any:
+    """The value at a dotted path of nested dicts, None where there is none."""
+    for key in path.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
 
 
 def _load_state(network: torch.nn.Module, state: Any, name: str) -> None:

@@ -71,7 +71,7 @@ def training_problem(name: str, length: int, *, has_landmarks: bool, remove_head
     if length < 2:
         return f"{name}: expected at least 2 frames to train on, got {length}"
     if remove_head_motion and not has_landmarks:
-        return "dataset_params.remove_head_motion: expected a model with `keypoints: landmarks`"
+        return f"{name}: expected landmarks for remove_head_motion, got none"
     return None
 
 

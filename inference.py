@@ -67,6 +67,7 @@ class Engine:
             UserError: a family or its data that cannot do what `params` ask for.
         """
         moved = self._transferred(source, driving, params, reference)
+        held = self._without_head_motion(driving, params, reference) if moved is None else None
         with torch.inference_mode(), self.fabric.autocast():
             image = self._images(source, slice(0, 1))
             encoded = self.model.encode(image, self._landmarks(source, slice(0, 1)))
@@ -75,7 +76,9 @@ class Engine:
             follow = self._dense_transfer(source, driving, params, reference)
             for part in self._parts(len(driving)):
                 if moved is None:
-                    motion = self._relative(motion_source, self._motion(driving, part), motion_initial, params)
+                    landmarks = None if held is None else self._tensor(held[part])
+                    motion_driving = self._motion(driving, part, landmarks=landmarks)
+                    motion = self._relative(motion_source, motion_driving, motion_initial, params)
                 else:
                     motion = self._moved(image, moved[part])
                 condition = self._condition(driving, part, reference)
@@ -125,8 +128,6 @@ class Engine:
         were resized to another aspect ratio would bend it.
         """
         if not self.model.motion_from_landmarks or params.mode != "relative":
-            if params.remove_head_motion:
-                raise UserError("animate_params.remove_head_motion: expected `mode: relative` and landmark keypoints")
             return None
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
@@ -137,6 +138,19 @@ class Engine:
         own = source.cached.to_own(source.landmarks[:1])[0]
         moved = transfer(own, driven, reference) if scaled else own + driven - driven[reference]
         return source.to_units(source.cached.from_own(moved))
+
+    @staticmethod
+    def _without_head_motion(
+        driving: PreparedClip, params: AnimateParams, reference: int
+    ) -> NDArray[np.float32] | None:
+        """Landmarks of the driving clip with its head held as in the reference frame, in network units, for families
+        whose motion comes from landmarks and picture; None where they stay as they are."""
+        if not params.remove_head_motion:
+            return None
+        if driving.landmarks is None or params.mode != "relative":
+            raise UserError("animate_params.remove_head_motion: expected `mode: relative` and landmark keypoints")
+        held = remove_head_motion(driving.cached.to_own(driving.landmarks), reference)
+        return driving.to_units(driving.cached.from_own(held))
 
     def _dense_transfer(
         self, source: PreparedClip, driving: PreparedClip, params: AnimateParams, reference: int
@@ -189,8 +203,11 @@ class Engine:
         for frame, points in zip(frames, keypoints, strict=True):
             yield Generated(frame, points)
 
-    def _motion(self, clip: PreparedClip, part: slice, image: Tensor | None = None) -> Motion:
-        return self.model.motion(self._images(clip, part) if image is None else image, self._landmarks(clip, part))
+    def _motion(
+        self, clip: PreparedClip, part: slice, image: Tensor | None = None, landmarks: Tensor | None = None
+    ) -> Motion:
+        image = self._images(clip, part) if image is None else image
+        return self.model.motion(image, self._landmarks(clip, part) if landmarks is None else landmarks)
 
     def _landmarks(self, clip: PreparedClip, part: slice) -> Tensor | None:
         return None if clip.landmarks is None else self._tensor(clip.to_units(clip.landmarks[part]))

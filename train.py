@@ -37,6 +37,7 @@ from errors import UserError
 from frames_dataset import EpochSampler, FramesDataset, make_clip_loader, split_clips
 from logger import RunLogger, run_folder
 from modules.model import Optimiser, Trainable
+from sync_batchnorm import synchronise
 from visualizer import Visualizer
 
 log = logging.getLogger("train")
@@ -135,7 +136,7 @@ def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats
     loader = make_clip_loader(
         config.dataset_params,
         str(fabric.device),
-        landmarks=model.needs_landmarks,
+        landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion,
         action_units=model.needs_action_units,
     )
     with fabric.rank_zero_first():
@@ -182,6 +183,9 @@ class Trainer:
             worker_init_fn=_ignore_interrupt,
         )
         self.loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        # PyTorch synchronises it on GPUs alone.
+        if fabric.world_size > 1 and config.train_params.use_sync_bn and fabric.device.type == "cuda":
+            log.info("%d batch normalisations see the batches of all devices", synchronise(model))
         self.wrapped = fabric.setup_module(model)
         for method in (job.losses, "discriminator_losses"):
             self.wrapped.mark_forward_method(method)

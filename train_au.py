@@ -98,15 +98,17 @@ def measure(model: AUEstimator, clips: list[PreparedClip]) -> list[dict[str, flo
 def _estimate(model: AUEstimator, clip: PreparedClip) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Intensities, and differences to the first frame, of a clip: (T, 17) each, left and right averaged."""
     assert clip.landmarks is not None, "the estimator's clips are loaded with landmarks"
+    assert clip.action_units is not None, "the estimator's clips are loaded with action units"
     device = next(model.parameters()).device
     first = np.broadcast_to(clip.landmarks[0], clip.landmarks.shape)
     posed = fit_similarity_robust(clip.landmarks[0], clip.landmarks).apply(first)  # the face of the first frame
     landmarks = torch.from_numpy(clip.to_units(posed)).to(device)
     frames = torch.from_numpy(np.array(clip.cached.frames())).to(device).permute(0, 3, 1, 2).float() / 255
+    rest = torch.from_numpy(clip.action_units[:1]).to(device)
     with torch.inference_mode():
         intensities = [model(frame[None], points[None]) for frame, points in zip(frames, landmarks, strict=True)]
         faces = [model.halves(frame[None], points[None]) for frame, points in zip(frames, landmarks, strict=True)]
-        differences = [model.difference_of_halves(faces[0], face, landmarks[:1]) for face in faces]
+        differences = [model.difference_of_halves(faces[0], face, landmarks[:1], rest) for face in faces]
     return tuple(torch.cat(values).mean(-1).cpu().numpy() for values in (intensities, differences))
 
 

@@ -112,14 +112,22 @@ class SheetRow:
 
 
 def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256) -> None:
-    """Write a PNG with one line a clip: onset, apex and difference times 5, of the driving clip and of the result.
+    """Write a `contact_sheet` as PNG.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    sheet = contact_sheet(rows, size=size)
+    _replaced(path, lambda temporary: iio.imwrite(temporary, sheet, extension=".png"))
+
+
+def contact_sheet(rows: Sequence[SheetRow], *, size: int) -> Frame:
+    """One line a clip: onset, apex and difference times 5, of the driving clip and of the result.
 
     Rows without a driving clip show the result alone.
 
     Args:
         size: height of a picture, pixels.
-    Raises:
-        UserError: the disk is full.
     """
     driven = any(row.driving is not None for row in rows)
     lines = [_text(f"{'driving: onset | apex | difference x5':<48}" * driven + "result: onset | apex | difference x5")]
@@ -128,8 +136,9 @@ def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256
         pictures = [picture for onset, apex in shown for picture in _thirds(onset, apex, size)]
         lines += [_text(row.label), np.concatenate(pictures, axis=1)]
     width = max(line.shape[1] for line in lines)
-    padded = [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
-    _replaced(path, lambda temporary: iio.imwrite(temporary, np.concatenate(padded), extension=".png"))
+    return np.concatenate(
+        [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+    )
 
 
 def _thirds(onset: Frame, apex: Frame, size: int) -> list[Frame]:

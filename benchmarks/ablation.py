@@ -8,29 +8,33 @@ a variant, seed and pair, and OUT.md, means and 95 % bootstrap intervals over pa
 """
 
 import argparse
-import csv
 import logging
-import os
 import shutil
-import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from pathlib import Path
 
-import cv2
-import imageio.v3 as iio
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.demo_runs import (
+    frames,
+    held_out_pairs,
+    last_checkpoint,
+    means,
+    program,
+    truth,
+    unit_changes,
+    write_rows,
+)
 from checkpoints import load_au_estimator
 from config.load import load_config
 from data.demo_geometry import SIDES
-from data.demo_set import intensities, load_subject, read_settings
+from data.demo_set import intensities, read_settings
 from data.make_demo import make_demo
-from data.measure_demo import Shown, UnitChanges, measure
+from data.measure_demo import Shown, measure
 from faces.action_units import ACTION_UNITS
 from modules.au_estimator import AUEstimator
 
@@ -47,7 +51,6 @@ VARIANTS = {
 }
 BASE, FULL = "TPS", "TPS + film + constraint"
 BOOTSTRAP = 10_000
-FOREHEAD = 0.15  # height of the forehead that counts as face, heights of the landmarks
 MEASURES = {
     "difference_error": "temporal difference, error",
     "difference_correlation": "temporal difference, correlation",
@@ -87,21 +90,13 @@ def main() -> int:
     return 0
 
 
-def program(*arguments: object) -> None:
-    """Run `run.py` on one core."""
-    command = [sys.executable, "run.py", *map(str, arguments)]
-    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)}: exit status {done.returncode}\n{done.stderr}")
-
-
 def train_estimator(folder: Path) -> Path:
     """Checkpoint of the action-unit estimator, trained where it is not there yet."""
-    found = sorted(folder.glob("*/*-checkpoint.pth.tar"))
-    if not found:
+    if last_checkpoint(folder) is None:
         program("--config", CONFIG, "--mode", "train_au", "--log_dir", folder)
-        found = sorted(folder.glob("*/*-checkpoint.pth.tar"))
-    return found[-1]
+    found = last_checkpoint(folder)
+    assert found is not None, f"{folder} holds the estimator that was just trained"
+    return found
 
 
 def run(variant: str, seed: int, repeats: int, log_dir: Path, data: Path, estimator: Path) -> list[dict[str, object]]:
@@ -117,50 +112,26 @@ def run(variant: str, seed: int, repeats: int, log_dir: Path, data: Path, estima
     program(*common, *assignments, "--mode", "animate", "--checkpoint", checkpoint)
     judge = load_au_estimator(estimator)
     rows: list[dict[str, object]] = []
-    with (data / "test_pairs.csv").open(newline="", encoding="utf-8") as file:
-        for pair in csv.DictReader(file):
-            result = frames(checkpoint.parent / "animation" / f"{pair['driving']}-{pair['source']}")
-            values = measured(result, pair["source"], pair["driving"], data, judge)
-            rows.append({"variant": variant, "seed": seed, **pair, **values})
+    for pair in held_out_pairs(data):
+        result = frames(checkpoint.parent / "animation" / f"{pair['driving']}-{pair['source']}")
+        rows.append({"variant": variant, "seed": seed, **pair, **measured(result, pair, data, judge)})
     shown = means(rows, "difference_error", "au_error")
     log.info("%s, seed %d: difference error %.3f, AU error %.3f", variant, seed, *shown)
     return rows
 
 
-def frames(folder: Path) -> NDArray[np.float32]:
-    """(T, H, W, 3) in [0, 1]."""
-    return np.stack([iio.imread(path) for path in sorted(folder.glob("*.png"))]).astype(np.float32) / 255
-
-
-@cache
-def unit_changes(data: Path, clip: str) -> UnitChanges:
-    """Of the subject in a clip."""
-    return UnitChanges(load_subject(data, clip))
-
-
-@cache
-def truth(data: Path, source: str, driving: str) -> tuple[Shown, NDArray[np.bool_], torch.Tensor]:
-    """What the true clip of a pair shows; the face in it, (H, W); its landmarks, (1, 68, 2) in [-1, 1]."""
-    with np.load(data / "truth" / "pairs" / f"{driving}-{source}.npz") as arrays:
-        clip, outline = arrays["frames"].astype(np.float32), arrays["landmarks"][0]
-    mask = np.zeros(clip.shape[1:3], np.uint8)
-    brows = outline[17:27] - [0, FOREHEAD * np.ptp(outline[:, 1])]
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate([outline, brows]).round().astype(np.int32)), 1)
-    landmarks = torch.from_numpy(outline * 2 / (clip.shape[2] - 1) - 1).float()[None]
-    return Shown.by(clip, unit_changes(data, source), mask.astype(bool)), mask.astype(bool), landmarks
-
-
-def measured(
-    result: NDArray[np.float32], source: str, driving: str, data: Path, judge: AUEstimator
-) -> dict[str, float]:
+def measured(result: NDArray[np.uint8], pair: Mapping[str, str], data: Path, judge: AUEstimator) -> dict[str, float]:
     """The measures of one pair."""
-    true, mask, landmarks = truth(data, source, driving)
-    values = measure(Shown.by(result, unit_changes(data, source), mask), true)
-    units = _true_units(data, driving)
-    pictures = torch.from_numpy(result).permute(0, 3, 1, 2)
+    true = truth(data, pair["source"], pair["driving"])
+    clip = result.astype(np.float32) / 255
+    values = measure(Shown.by(clip, unit_changes(data, pair["source"]), true.mask), true.shown)
+    units = _true_units(data, pair["driving"])
+    pictures = torch.from_numpy(clip).permute(0, 3, 1, 2)
+    landmarks = torch.from_numpy(true.landmarks * 2 / (clip.shape[2] - 1) - 1).float().expand(len(clip), -1, -1)
+    rest = torch.from_numpy(units[:1]).expand(len(clip), -1, -1)
     with torch.inference_mode():
-        found = judge.difference(pictures[:1].expand_as(pictures), pictures, landmarks.expand(len(pictures), -1, -1))
-    error = np.abs(found.numpy() - units).sum() / np.abs(units).sum()
+        found = judge.difference(pictures[:1].expand_as(pictures), pictures, landmarks, rest).numpy()
+    error = np.abs(found - (units - units[:1])).sum() / np.abs(units - units[:1]).sum()
     return {**values, "au_estimator_error": float(error)}
 
 
@@ -171,19 +142,6 @@ def _true_units(data: Path, clip: str) -> NDArray[np.float32]:
     for (unit, side), curve in curves.items():
         true[:, ACTION_UNITS.index(unit), SIDES.index(side)] = curve
     return true
-
-
-def write_rows(path: Path, rows: list[dict[str, object]]) -> None:
-    """A row a variant, seed and pair."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-
-
-def means(rows: Iterable[dict[str, object]], *names: str) -> list[float]:
-    """Mean of each measure."""
-    return [float(np.mean([row[name] for row in rows])) for name in names]  # type: ignore[call-overload]
 
 
 def table(rows: list[dict[str, object]], options: argparse.Namespace) -> str:

@@ -7,13 +7,11 @@ Weights are random: they do not change the time.
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
+from benchmarks.timing import in_turns
 from config.load import load_config
 from devices import make_fabric
 from modules.model import MotionModel, build_model
@@ -36,19 +34,19 @@ def main() -> None:
     moved = fabric.to_device(points + 0.01 * torch.randn(arguments.frames, 68, 2, generator=generator))
     points = fabric.to_device(points)
     ways = {
-        "frame by frame": lambda: _generate(model, image, points, moved, batch_size=1, encode_once=False),
-        "in batches": lambda: _generate(
+        "frame by frame": lambda: generate(model, image, points, moved, batch_size=1, encode_once=False),
+        "in batches": lambda: generate(
             model, image, points, moved, batch_size=config.animate_params.batch_size, encode_once=True
         ),
     }
     with torch.inference_mode(), fabric.autocast():
-        times = _in_turns(ways, arguments.rounds)
+        times = in_turns(ways, arguments.rounds)
     for name, seconds in times.items():
         print(f"{name:<16}{arguments.frames / seconds:8.1f} frames/s")
     print(f"ratio           {times['frame by frame'] / times['in batches']:8.2f}")
 
 
-def _generate(
+def generate(
     model: MotionModel,
     image: torch.Tensor,
     points: torch.Tensor,
@@ -57,23 +55,19 @@ def _generate(
     batch_size: int,
     encode_once: bool,
 ) -> None:
-    source, encoded = model.motion(image, points), model.encode(image)
+    """Frames of one source.
+
+    Args:
+        image: (1, 3, H, W); points: (1, 68, 2), its landmarks; moved: (T, 68, 2), those of the frames.
+        batch_size: frames at a time.
+        encode_once: or anew for every batch.
+    """
+    source, encoded = model.motion(image, points), model.encode(image, points)
     for part in moved.split(batch_size):
         if not encode_once:
-            source, encoded = model.motion(image, points), model.encode(image)
+            source, encoded = model.motion(image, points), model.encode(image, points)
         motion = model.motion(image.expand(len(part), -1, -1, -1), part)
         model.generate(encoded, source, motion)["prediction"].sum().item()  # waits for the device
-
-
-def _in_turns(ways: dict[str, Callable[[], None]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way; the first round warms up and does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(rounds + 1):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - began)
-    return {name: statistics.median(values[1:]) for name, values in seconds.items()}
 
 
 if __name__ == "__main__":

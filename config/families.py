@@ -208,6 +208,22 @@ class WarpModelParams(ModelParams):
     so many times the cost."""
 
 
+class PriorParams(Section):
+    """How a map of a facial prior falls off around its point; the defaults are the published values."""
+
+    distance: Literal["l1", "l2"] | None = None
+    """Distance to the point; null: l1 with `prior: ewp`, l2 with `awp`."""
+    kernel: Literal["root", "gaussian"] = "root"
+    """`root` is exp(-sqrt(d) / (2 sigma^2)), `gaussian` exp(-d^2 / (2 sigma^2)), d in 64ths of the frame."""
+    sigma: PositiveFloat = 0.75
+    """See `kernel`."""
+    threshold: Literal["mean", "none"] = "mean"
+    """`mean` cuts a map to zero where it is below its mean, `none` leaves it whole."""
+    convention: Literal["centres", "published"] = "centres"
+    """Where points lie: `centres` as everywhere here; `published` for weights of the FPB code bases, whose points are
+    off by a pixel of the map."""
+
+
 # --- fomm -----------------------------------------------------------------------------------------------------------
 
 
@@ -234,6 +250,15 @@ class KPDetectorParams(HourglassParams):
 class FommDenseMotionParams(HourglassParams):
     kp_variance: PositiveFloat = 0.01
     """Variance of the keypoint heat maps, in squared half frame widths."""
+    locality: PositiveFloat | None = None
+    """Initial reach of a zone around each keypoint in which its motion prevails, in root-mean-square radii of the
+    keypoints; position and shape of the zones are learned, and the network corrects the shares that they
+    give. null: the network finds the shares alone, as published."""
+    background_logit: float | None = None
+    """Initial share of the background as a logit: 0 is that of a motion at its keypoint, or without zones anywhere.
+    null: -4 beside zones, else about that of one keypoint, as published."""
+    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
 
 
 class FommGeneratorParams(Section):
@@ -247,6 +272,9 @@ class FommGeneratorParams(Section):
     """Residual blocks at the lowest level."""
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
+    blend_source: bool = False
+    """Mix the warped source itself into the picture where the occlusion map keeps it: detail does not have to pass the
+    decoder, which minutes or few clips cannot teach. false: as published."""
     dense_motion_params: FommDenseMotionParams = FommDenseMotionParams()
     """Dense motion network."""
 
@@ -270,9 +298,15 @@ class FommModelParams(ModelParams):
     family: Literal["fomm"]
     """First-order motion model (NeurIPS 2019), with the facial priors of MM 2021 and TIP 2024."""
     prior: Literal["none", "ewp", "awp"] = "none"
-    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024)."""
+    """Facial prior map: none, equally weighted (MM 2021), adaptively weighted (TIP 2024). With one, keypoints are 18
+    points of the face, or all 68 landmarks."""
+    prior_params: PriorParams = PriorParams()
+    """Maps of the facial prior."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     common_params: FommCommonParams = FommCommonParams()
     kp_detector_params: KPDetectorParams = KPDetectorParams()
     generator_params: FommGeneratorParams = FommGeneratorParams()
@@ -290,6 +324,8 @@ class FommLossWeights(PictureWeights):
     """Weight of the keypoints' equivariance under random warps."""
     equivariance_jacobian: NonNegativeFloat = 10.0
     """Weight of the Jacobians' equivariance under random warps."""
+    motion: NonNegativeFloat = 0.0
+    """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
 class FommTrainParams(TrainParams):
@@ -298,7 +334,9 @@ class FommTrainParams(TrainParams):
     lr_discriminator: NonNegativeFloat = 2e-4
     """Learning rate of the discriminator."""
     lr_kp_detector: NonNegativeFloat = 2e-4
-    """Learning rate of the keypoint detector; 0 freezes it."""
+    """Learning rate of the keypoint detector; 0 freezes its weights."""
+    lr_zones: NonNegativeFloat = 0.01
+    """Learning rate of the keypoints' zones (`dense_motion_params.locality`)."""
     loss_weights: FommLossWeights = FommLossWeights()
 
 
@@ -311,11 +349,11 @@ class RegionPredictorParams(HourglassParams):
     block_expansion: PositiveInt = 32
     """Channels of the first level; each level below has twice as many."""
     pca_based: bool = True
-    """Affine motion from the principal axes of the heat maps instead of regression."""
+    """Affine frames from the covariances of the heat maps, whatever `estimate_affine` says, instead of regression."""
     fast_svd: bool = False
     """Accepted for published files; the axes are computed in closed form."""
     pad: NonNegativeInt = 3
-    """Zero padding of the heat-map convolution (kernel 7)."""
+    """Zero padding of the heat-map convolution (kernel 7); below 3 the heat maps are smaller than the frame."""
 
 
 class RegionBackgroundParams(Section):
@@ -330,12 +368,29 @@ class RegionBackgroundParams(Section):
 
 
 class FlowPredictorParams(HourglassParams):
+    region_var: PositiveFloat = 0.01
+    """Variance of round heat maps, in squared half frame widths."""
     use_covar_heatmap: bool = True
     """Heat maps with the shape of the regions instead of round ones."""
     use_deformed_source: bool = True
     """Show the warped source to the network."""
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
+    locality: PositiveFloat | None = None
+    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of all
+    places; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
+    network finds the shares alone, as published."""
+    background_logit: float | None = None
+    """Initial share of the background as a logit: 0 is that of a region at its centre, or without zones anywhere. null:
+    -4 beside zones, else about that of one region, as published."""
+    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
+
+
+class MraaAVDNetworkParams(AVDNetworkParams):
+    revert_axis_swap: bool = True
+    """Undo the arbitrary sign of the principal axes before the network sees them. The published code always does,
+    whatever `model_params.revert_axis_swap` says."""
 
 
 class MraaGeneratorParams(Section):
@@ -348,7 +403,7 @@ class MraaGeneratorParams(Section):
     num_bottleneck_blocks: NonNegativeInt = 6
     """Residual blocks at the lowest level."""
     skips: bool = True
-    """Carry the warped features of every level to the decoder."""
+    """Blend the warped features of every level, and the warped source, into what the decoder draws."""
     pixelwise_flow_predictor_params: FlowPredictorParams = FlowPredictorParams()
 
 
@@ -356,31 +411,52 @@ class MraaModelParams(ModelParams):
     family: Literal["mraa"]
     """Motion representations for articulated animation (CVPR 2021), with the facial prior of TIP 2024."""
     prior: Literal["none", "awp"] = "none"
-    """Facial prior map: none or adaptively weighted."""
+    """Facial prior: none, or adaptively weighted maps (TIP 2024): regions lie at 18 points that action units move, or
+    at all 68 landmarks."""
+    prior_regions: Literal["refined", "published"] = "refined"
+    """How regions follow from the prior. `refined`: heat maps are those of the prior, corrected by the network, of sum
+    one. `published`, for weights trained so: the maps as they are, points at pixel * 2 / width - 1; with `pca_based` no
+    learned weight reaches the motion then."""
+    prior_params: PriorParams = PriorParams()
+    """Maps of the facial prior."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights of torch >= 1.3 need false."""
+    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    resize_align_corners: bool = True
+    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
+    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
     num_regions: PositiveInt = 10
     """Regions."""
     num_channels: Literal[3] = 3
     """Colour channels."""
     estimate_affine: bool = True
     """An affine map for every region instead of a shift alone."""
+    region_affine: Literal["symmetric", "principal"] = "symmetric"
+    """Affine frame of a region with covariance C (`pca_based`): the symmetric root of C, which is smooth, or, as
+    published, its principal axes, which follow a turning region but turn with every noise of a round one."""
     revert_axis_swap: bool = True
-    """Undo the arbitrary sign of the principal axes."""
+    """Undo the arbitrary sign of the principal axes; symmetric roots have none."""
+    relative_covar: Literal["moved", "driving"] = "moved"
+    """Heat maps of `mode: relative` have the shape of the region that moves, or, as published, that of the driving
+    one."""
     bg_predictor_params: RegionBackgroundParams = RegionBackgroundParams()
     region_predictor_params: RegionPredictorParams = RegionPredictorParams()
     generator_params: MraaGeneratorParams = MraaGeneratorParams()
-    avd_network_params: AVDNetworkParams = AVDNetworkParams()
+    avd_network_params: MraaAVDNetworkParams = MraaAVDNetworkParams()
+    """Network of `--mode train_avd`."""
 
 
 class MraaLossWeights(PictureWeights):
     equivariance_shift: NonNegativeFloat = 10.0
-    """Weight of the regions' equivariance under random warps."""
+    """Weight of the regions' equivariance under random warps (without a prior, which gives their places)."""
     equivariance_affine: NonNegativeFloat = 10.0
     """Weight of their affine maps' equivariance."""
+    motion: NonNegativeFloat = 0.0
+    """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
 class MraaTrainParams(TrainParams):
     lr: NonNegativeFloat = 2e-4
     """Learning rate of every network."""
+    lr_zones: NonNegativeFloat = 0.01
+    """Learning rate of the regions' zones (`pixelwise_flow_predictor_params.locality`), a few hundred numbers."""
     loss_weights: MraaLossWeights = MraaLossWeights()

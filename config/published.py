@@ -6,6 +6,9 @@ code. Those decisions are written into the file here, so that weights trained th
 
 from typing import Any
 
+FACIAL_POINTS = 18
+"""Keypoints or regions of the FPB code bases; files of FOMM and MRAA have 10 or 20."""
+
 FAMILY_KEYS = {"tps": "common_params.num_tps", "fomm": "common_params.num_kp", "mraa": "num_regions"}
 
 
@@ -25,8 +28,12 @@ def translate(published: dict[str, Any], format_version: int) -> tuple[dict[str,
     family = _family(model if isinstance(model, dict) else {})
     decisions = _decisions(family, sections)
     for path, value in decisions.items():
-        section, key = path.split(".")
-        sections.setdefault(section, {}).setdefault(key, value)
+        *parents, key = path.split(".")
+        at = sections
+        for parent in parents:
+            at = at.setdefault(parent, {}) if isinstance(at, dict) else {}
+        if isinstance(at, dict):
+            at.setdefault(key, value)
     return {"format": format_version, **sections}, [f"{path}: {_yaml(value)}" for path, value in decisions.items()]
 
 
@@ -47,8 +54,9 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
         return value.get(key) if isinstance(value, dict) else None
 
     decisions: dict[str, Any] = {"model_params.family": family}
+    prior = "none" if family == "tps" else given("model_params", "prior") or _prior(family, sections["model_params"])
+    settings = published_settings(family, prior)
     if family == "tps":
-        decisions["model_params.tps_regularization"] = "tpsmm"
         if given("dataset_params", "keypoint_dir"):
             decisions["model_params.keypoints"] = "landmarks"
             decisions["model_params.landmark_groups"] = "megc2022"
@@ -57,11 +65,38 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
             decisions["model_params.au_conditioning"] = "concat"
             decisions["dataset_params.au_noise"] = 0.02
     else:
-        decisions["model_params.align_corners"] = False
+        settings |= {"align_corners": False, "prior": prior}
+    if family == "mraa":
+        settings["relative_covar"] = "driving"
+    decisions |= {f"model_params.{path}": value for path, value in settings.items()}
     normalization = given("animate_params", "normalization_params")
     if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
         decisions["animate_params.mode"] = "standard"
     return decisions
+
+
+def published_settings(family: str, prior: str) -> dict[str, Any]:
+    """Settings of `model_params` that every published weight needs and no weight shows, by dotted path."""
+    if family == "tps":
+        return {"tps_regularization": "tpsmm"}
+    settings: dict[str, Any] = {"resize_align_corners": False}
+    if prior != "none":
+        settings["prior_params.convention"] = "published"
+    if family == "mraa":
+        settings["region_affine"] = "principal"
+        if prior != "none":
+            settings["prior_regions"] = "published"
+    return settings
+
+
+def _prior(family: str, model: dict[str, Any]) -> str:
+    """The facial prior of a file. Files of EWP and AWP have the same keys; a checkpoint tells if it is the other."""
+    if family == "fomm":
+        return "awp" if model["common_params"]["num_kp"] == FACIAL_POINTS else "none"
+    regions = model.get("region_predictor_params")
+    # The regions of the prior are as large as the frame; a file that pads otherwise has none.
+    padded = not isinstance(regions, dict) or regions.get("pad", 3) == 3
+    return "awp" if model["num_regions"] == FACIAL_POINTS and padded else "none"
 
 
 def _yaml(value: Any) -> str:

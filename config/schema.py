@@ -125,12 +125,54 @@ class FommConfig(Config):
     train_params: FommTrainParams = FommTrainParams()
     """`--mode train`."""
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> "FommConfig":
+        model, generator = self.model_params, self.model_params.generator_params
+        detector, dense = model.kp_detector_params, generator.dense_motion_params
+        _check_sizes(self, "kp_detector_params", detector.scale_factor, detector.num_blocks)
+        _check_sizes(self, "generator_params.dense_motion_params", dense.scale_factor, dense.num_blocks)
+        _check_sizes(self, "generator_params", 1, generator.num_down_blocks)
+        if model.prior != "none" and model.common_params.num_kp not in (18, 68):
+            raise ValueError(
+                "model_params.common_params.num_kp: expected 18 or 68, the points of a face, with a prior, got "
+                f"{model.common_params.num_kp}"
+            )
+        return self
+
 
 class MraaConfig(Config):
     model_params: MraaModelParams
     """Networks."""
     train_params: MraaTrainParams = MraaTrainParams()
     """`--mode train`."""
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "MraaConfig":
+        model = self.model_params
+        regions, drawing = model.region_predictor_params, model.generator_params
+        flow = drawing.pixelwise_flow_predictor_params
+        _check_sizes(self, "region_predictor_params", regions.scale_factor, regions.num_blocks)
+        _check_sizes(self, "pixelwise_flow_predictor_params", flow.scale_factor, flow.num_blocks)
+        _check_sizes(self, "generator_params", 1, drawing.num_down_blocks)
+        if model.prior == "awp" and model.num_regions not in (18, 68):
+            raise ValueError(
+                f"model_params.num_regions: expected 18 or 68, the points of `prior: awp`, got {model.num_regions}"
+            )
+        if model.prior == "awp" and regions.pad != 3:
+            raise ValueError(
+                f"model_params.region_predictor_params.pad: expected 3 with `prior: awp`, got {regions.pad}"
+            )
+        if flow.use_covar_heatmap and not (model.estimate_affine or regions.pca_based):
+            raise ValueError(
+                "model_params.generator_params.pixelwise_flow_predictor_params.use_covar_heatmap: expected false for "
+                "regions without an affine frame (`estimate_affine` and `pca_based` false)"
+            )
+        if drawing.skips and not flow.estimate_occlusion_map:
+            raise ValueError(
+                "model_params.generator_params.skips: expected false without `estimate_occlusion_map`, because the "
+                "warped source would replace what the decoder draws"
+            )
+        return self
 
 
 FAMILIES: dict[str, type[Config]] = {"tps": TpsConfig, "warp": WarpConfig, "fomm": FommConfig, "mraa": MraaConfig}

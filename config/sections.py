@@ -135,7 +135,8 @@ class DatasetParams(Section):
     source_frame: Literal["any", "first"] = "any"
     """Source of a training pair: any frame, or the clip's first, from which a micro-expression moves farthest."""
     remove_head_motion: bool = False
-    """Undo the head's own movement (a similarity of the landmarks) between the two frames of a training pair."""
+    """Undo the head's own movement (a similarity of the landmarks, which it needs whatever the model) between the two
+    frames of a training pair."""
     augmentation_params: AugmentationParams = AugmentationParams()
     """Random changes of training pairs, made on the training device."""
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data.demo_face import DemoFace
 from data.demo_geometry import SIDES, Key
 from data.demo_muscles import MUSCLES
+from faces.alignment import fit_similarity_robust
 from metrics import temporal_difference
 
 KEYS: tuple[Key, ...] = tuple((unit, side) for unit in sorted(MUSCLES) for side in SIDES)
@@ -64,11 +65,13 @@ class Shown:
     Attributes:
         clip: all frames.
         flow: (F, P, 2) dense optical flow since the first frame, pixels of the face.
+        nonrigid: (F, P, 2), the same without the similarity that the head performs.
         units: (3, F, K), see `UnitChanges.intensities`.
     """
 
     clip: Clip
     flow: NDArray[np.float32]
+    nonrigid: NDArray[np.float64]
     units: NDArray[np.float64]
 
     @classmethod
@@ -76,7 +79,14 @@ class Shown:
         """Measure a clip of a face whose skin is where `mask` (H, W) is true."""
         times = range(1, len(clip), EVERY)
         flow = np.stack([_flow(clip[0], clip[t])[mask] for t in times])
-        return cls(clip, flow, np.stack([changes.intensities(clip[0], clip[t]) for t in times], axis=1))
+        still = np.argwhere(mask)[:, ::-1].astype(np.float64)
+        head = fit_similarity_robust(still, still + flow)
+        return cls(
+            clip,
+            flow,
+            head.inverse().apply(still + flow) - still,
+            np.stack([changes.intensities(clip[0], clip[t]) for t in times], axis=1),
+        )
 
 
 def measure(result: Shown, truth: Shown) -> dict[str, float]:
@@ -84,7 +94,8 @@ def measure(result: Shown, truth: Shown) -> dict[str, float]:
 
     Returns:
         `difference_error`, `difference_correlation`: of the temporal differences; `motion_error`: of dense optical
-        flow, estimated alike in both; `au_error`, `au_geometry_error`, `au_appearance_error`: of the action units, by
+        flow, estimated alike in both; `nonrigid_error`, `nonrigid_correlation`: of what is no movement of the head in
+        it; `au_error`, `au_geometry_error`, `au_appearance_error`: of the action units, by
         the face's true unit changes, their motion and their colour.
     """
     error, correlation = temporal_difference(truth.clip, result.clip)
@@ -93,12 +104,18 @@ def measure(result: Shown, truth: Shown) -> dict[str, float]:
         "difference_error": error,
         "difference_correlation": correlation,
         "motion_error": _relative(result.flow, truth.flow),
+        "nonrigid_error": _relative(result.nonrigid, truth.nonrigid),
+        "nonrigid_correlation": _correlation(result.nonrigid, truth.nonrigid),
         **dict(zip(("au_error", "au_geometry_error", "au_appearance_error"), au_errors, strict=True)),
     }
 
 
 def _relative(found: NDArray[np.floating], true: NDArray[np.floating]) -> float:
     return float(np.abs(found - true).sum() / np.abs(true).sum())
+
+
+def _correlation(found: NDArray[np.floating], true: NDArray[np.floating]) -> float:
+    return float(np.corrcoef(found.ravel(), true.ravel())[0, 1]) if found.any() else 0.0
 
 
 def _ridge(columns: NDArray[np.float64], change: NDArray[np.float64]) -> NDArray[np.float64]:

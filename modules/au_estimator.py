@@ -37,15 +37,15 @@ class AUEstimator(Trainable):
     A network that reads intensities off one picture cannot tell a low brow from a lowered one, and what it learns of
     few faces does not hold for others. The difference of two pictures of a face is, for small motion, a sum over
     action units of intensity times (motion along the picture's own gradient + shading). `difference` solves for the
-    intensities by least squares, beside free illumination and head motion; motion and shading of each unit are learned
-    maps of half a face. The face itself enters through its gradient alone.
+    intensities by least squares, beside free illumination and head motion, for the few units that act at a time; motion
+    and shading of each unit are learned maps of half a face. The face itself enters through its gradient alone.
 
     Args:
         landmark_motion: (A, 68, 2) displacement of the landmarks of the left half by each unit at full intensity, x
             lateral, y down, eye distances; where the learned motion starts. None leaves it out, for weights to be
             loaded.
     Source: linear appearance models fitted by least squares: active appearance models (Cootes et al., 2001), optical
-        flow in a parametric basis (Bergen et al., 1992).
+        flow in a parametric basis (Bergen et al., 1992); sparse coefficients (Tibshirani, 1996).
     """
 
     needs_landmarks = needs_action_units = True
@@ -66,18 +66,20 @@ class AUEstimator(Trainable):
         with full_precision(image):
             return torch.sigmoid(self.au_estimator.intensity_logits(self.halves(image, landmarks)))
 
-    def difference(self, source: Tensor, driving: Tensor, landmarks: Tensor) -> Tensor:
+    def difference(self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None = None) -> Tensor:
         """Action units of one picture minus those of another one of the same face.
 
         Args:
             source, driving: (B, 3, H, W) in [0, 1], the head in one pose.
             landmarks: (B, 68, 2), xy in [-1, 1], of the source.
+            source_au: (B, A, 2) in [0, 1], intensities of the source where they are known: none falls below 0 or rises
+                above 1.
         Returns:
             (B, A, 2), left and right half; differentiable in both pictures.
         """
         with full_precision(source):
             halves = (self.halves(picture, landmarks) for picture in (source, driving))
-            return self.difference_of_halves(*halves, landmarks)
+            return self.difference_of_halves(*halves, landmarks, source_au)
 
     def halves(self, image: Tensor, landmarks: Tensor) -> Tensor:
         """Grey halves of faces in one shape.
@@ -92,21 +94,26 @@ class AUEstimator(Trainable):
         both = grey[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
         return sample(both, half_face_grids(landmarks.float()).flatten(0, 1), padding="border")
 
-    def difference_of_halves(self, source: Tensor, driving: Tensor, landmarks: Tensor) -> Tensor:
+    def difference_of_halves(
+        self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None = None
+    ) -> Tensor:
         """As `difference`, for halves of faces; the head may have moved between the pictures they were taken from.
 
         Args:
             source, driving: (2B, 1, *HALF_FACE), from `halves`.
-            landmarks: (B, 68, 2), xy in [-1, 1], of the source.
+            landmarks, source_au: see `difference`.
         """
-        return self._explained(source, driving, landmarks)[0]
+        return self._explained(source, driving, landmarks, source_au)[0]
 
-    def _explained(self, source: Tensor, driving: Tensor, landmarks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _explained(
+        self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """The differences, the columns (2B, K, N) that explain the change and the change itself (2B, N)."""
         landmarks = landmarks.float()
         steps = eye_distances_a_pixel(landmarks, half_face_grids(landmarks)).flatten(0, 1)  # -> (2B, h, w, 2, 2)
         columns, change = self.au_estimator.columns(source, driving, steps)
-        return self.au_estimator.solve(columns, change).unflatten(0, (-1, 2)).mT, columns, change
+        rest = None if source_au is None else source_au.float().clamp(0, 1).mT.flatten(0, 1)  # -> (2B, A)
+        return self.au_estimator.solve(columns, change, rest).unflatten(0, (-1, 2)).mT, columns, change
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -116,7 +123,16 @@ class AUEstimator(Trainable):
         network = self.au_estimator
         groups = [
             {"params": [network.motion, network.motion_scale], "lr": 3 * settings["lr"]},
-            {"params": [network.shading, network.log_weight, network.log_ridge, network.gain], "lr": settings["lr"]},
+            {
+                "params": [
+                    network.shading,
+                    network.log_weight,
+                    network.log_ridge,
+                    network.log_threshold,
+                    network.gain,
+                ],
+                "lr": settings["lr"],
+            },
             {"params": list(network.intensity.parameters()), "lr": 0.1 * settings["lr"], "weight_decay": 1e-2},
         ]
         adam = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -133,7 +149,7 @@ class AUEstimator(Trainable):
         source, driving = _disguised(batch["source"], batch["driving"])
         landmarks = batch["source_landmarks"]
         halves = [self.halves(picture, landmarks) for picture in (source, driving)]
-        found, columns, change = self._explained(*halves, landmarks)
+        found, columns, change = self._explained(*halves, landmarks, batch["source_au"])
         wanted = batch["au_diff"]
         moving = 1 + 4 * (wanted.abs() > 0.02)  # most units rest most of the time
         explained = torch.einsum("bk,bkn->bn", wanted.mT.flatten(0, 1), columns[:, : len(ACTION_UNITS)])
@@ -167,15 +183,18 @@ class RelativeAULoss(nn.Module):
         values = torch.tensor([float(weights.get(unit, 1.0)) for unit in ACTION_UNITS])
         self.register_buffer("weights", values / values.sum(), persistent=False)
 
-    def forward(self, source: Tensor, prediction: Tensor, landmarks: Tensor, au_diff: Tensor) -> Tensor:
+    def forward(
+        self, source: Tensor, prediction: Tensor, landmarks: Tensor, source_au: Tensor, au_diff: Tensor
+    ) -> Tensor:
         """Weighted mean |A(prediction) - A(source) - dAU| over action units, sides and samples.
 
         Args:
             source, prediction: (B, 3, H, W) in [0, 1], the head in one pose.
             landmarks: (B, 68, 2), xy in [-1, 1], of the source.
+            source_au: (B, A, 2) in [0, 1], of the source, left and right.
             au_diff: (B, A, 2) wanted, left and right.
         """
-        error = (self.estimator.difference(source, prediction, landmarks) - au_diff).abs().mean((0, 2))
+        error = (self.estimator.difference(source, prediction, landmarks, source_au) - au_diff).abs().mean((0, 2))
         return (error * self.weights).sum()
 
 
@@ -191,7 +210,8 @@ class _Networks(nn.Module):
         self.motion = nn.Parameter(torch.zeros(units, 2, *_MAPS))
         self.shading = nn.Parameter(torch.zeros(units, 1, *_MAPS))
         self.log_weight = nn.Parameter(torch.zeros(len(_SCALES), 1, *_MAPS))
-        self.log_ridge = nn.Parameter(torch.full((units,), -3.0))
+        self.log_ridge = nn.Parameter(torch.full((units,), -6.0))
+        self.log_threshold = nn.Parameter(torch.full((units,), -3.0))
         self.gain = nn.Parameter(torch.ones(units))
         self.intensity = nn.Sequential(
             *(layer for i, o in ((1, 16), (16, 24), (24, 32)) for layer in (nn.Conv2d(i, o, 3, 2, 1), nn.ReLU())),
@@ -241,13 +261,61 @@ class _Networks(nn.Module):
             changes.append((thin[3] * thin[4] * stride).flatten(1))
         return torch.cat(columns, dim=2), torch.cat(changes, dim=1)
 
-    def solve(self, columns: Tensor, change: Tensor) -> Tensor:
-        """Ridge regression: (2B, K, N), (2B, N) -> (2B, A)."""
+    def solve(self, columns: Tensor, change: Tensor, rest: Tensor | None) -> Tensor:
+        """Sparse regression: few units act at a time, and what the others could explain of a change is chance.
+
+        Args:
+            columns: (2B, K, N), action units first; change: (2B, N).
+            rest: (2B, A) in [0, 1], intensities before the change; None sets no limits.
+        Returns:
+            (2B, A), minimum of squared error + ridge + sum of threshold * |intensity| within the limits.
+        """
         units, count = len(ACTION_UNITS), len(_SCALES) * HALF_FACE[0] * HALF_FACE[1]
-        nuisance = self.log_ridge.new_full((columns.shape[1] - units,), _NUISANCE_RIDGE)
-        ridge = torch.cat([self.log_ridge.exp(), nuisance])
-        system = columns @ columns.mT / count + torch.diag(ridge)
-        return torch.linalg.solve(system, columns @ change[..., None] / count)[:, :units, 0] * self.gain
+        system, right = columns @ columns.mT / count, (columns @ change[..., None])[..., 0] / count
+        own, shared, other = system[:, :units, :units], system[:, units:, :units], system[:, units:, units:]
+        other = other + _NUISANCE_RIDGE * torch.eye(other.shape[-1], device=other.device)
+        without = torch.linalg.solve(
+            other, torch.cat([shared, right[:, units:, None]], dim=-1)
+        )  # -> (2B, K - A, A + 1)
+        reduced = torch.cat([own, right[:, :units, None]], dim=-1) - shared.mT @ without
+        system, right = reduced[..., :units], reduced[..., units]
+        strength = system.diagonal(dim1=-2, dim2=-1)
+        threshold = self.log_threshold.exp() * strength
+        system = system + torch.diag(self.log_ridge.exp())
+        low, high = (-torch.inf, torch.inf) if rest is None else (-rest / self.gain, (1 - rest) / self.gain)
+        found = _sparse(system, right, threshold, low, high)
+        # Among the units that act, the solution is linear in the change, and its gradient exact.
+        free = (found != 0) & (found > low) & (found < high)
+        held = torch.where(free, 0, found)
+        right = torch.where(free, right - threshold * found.sign() - (system @ held[..., None])[..., 0], held)
+        system = torch.where(free[:, :, None] & free[:, None, :], system, 0) + torch.diag_embed((~free).float())
+        return torch.linalg.solve(system, right) * self.gain
+
+
+@torch.no_grad()
+def _sparse(
+    system: Tensor,
+    right: Tensor,
+    threshold: Tensor,
+    low: Tensor | float,
+    high: Tensor | float,
+    iterations: int = 50,
+) -> Tensor:
+    """Minimum of x'Sx / 2 - r'x + t'|x| with low <= x <= high: (B, A, A) and (B, A) -> (B, A).
+
+    Source: alternating direction method of multipliers (Boyd et al., 2011, Sec. 6.4), columns scaled to one length.
+    """
+    scale = system.diagonal(dim1=-2, dim2=-1).sqrt()
+    scaled = system / (scale[:, :, None] * scale[:, None, :])
+    inverse = torch.linalg.inv(scaled + torch.eye(scaled.shape[-1], device=scaled.device))
+    right, threshold, low, high = right / scale, threshold / scale, low * scale, high * scale
+    found = excess = torch.zeros_like(right)
+    for _ in range(iterations):
+        smooth = (inverse @ (right + found - excess)[..., None])[..., 0]
+        found = F.relu((smooth + excess).abs() - threshold) * (smooth + excess).sign()
+        found = found.clamp(low, high)
+        excess = excess + smooth - found
+    return found / scale
 
 
 def _grown(maps: Tensor) -> Tensor:

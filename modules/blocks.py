@@ -3,7 +3,7 @@
 Dimension letters: B batch, C channels, H x W image, h x w feature map.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import prod
 from typing import Literal
 
@@ -137,6 +137,47 @@ class Hourglass(nn.Module):
         return self.decoder(self.encoder(x))
 
 
+class BottleneckNetwork(nn.Module):
+    """The layers of the generators of FOMM and MRAA: encoder, residual blocks, decoder.
+
+    Args:
+        motion: the motion network under its published name, first in the state dict; empty for none.
+        num_channels: C.
+        block_expansion, max_features, num_down_blocks: channels of the first level, their limit, levels below it.
+        num_bottleneck_blocks: residual blocks at the lowest level.
+    """
+
+    def __init__(
+        self,
+        motion: Mapping[str, nn.Module],
+        *,
+        num_channels: int,
+        block_expansion: int,
+        max_features: int,
+        num_down_blocks: int,
+        num_bottleneck_blocks: int,
+    ):
+        super().__init__()
+        for name, network in motion.items():
+            self.add_module(name, network)
+        widths = [level_features(block_expansion, max_features, i) for i in range(num_down_blocks + 1)]
+        levels = range(num_down_blocks)
+        self.first = SameBlock2d(num_channels, block_expansion, 7, 3, "batch")
+        self.down_blocks = nn.ModuleList(DownBlock2d(widths[i], widths[i + 1], "batch") for i in levels)
+        self.up_blocks = nn.ModuleList(UpBlock2d(widths[i + 1], widths[i], "batch") for i in reversed(levels))
+        self.bottleneck = nn.Sequential()
+        for i in range(num_bottleneck_blocks):
+            self.bottleneck.add_module(f"r{i}", ResBlock2d(widths[-1], "batch"))
+        self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
+
+    def encode(self, source: Tensor) -> list[Tensor]:
+        """Features of the source alone: (B, C, H, W) -> num_down_blocks + 1 maps, fine to coarse."""
+        levels = [self.first(source)]
+        for block in self.down_blocks:
+            levels.append(block(levels[-1]))
+        return levels
+
+
 class AntiAliasInterpolation2d(nn.Module):
     """Gaussian blur and subsampling; the kernel is a buffer and part of published state dicts.
 
@@ -181,7 +222,7 @@ class ImagePyramid(nn.Module):
 
     def __init__(self, scales: tuple[float, ...], num_channels: int, resample: Literal["nearest", "stride"]):
         super().__init__()
-        self.scales = {_pyramid_key(scale): scale for scale in scales}
+        self.scales = {pyramid_key(scale): scale for scale in scales}
         self.downs = nn.ModuleDict(
             {key: AntiAliasInterpolation2d(num_channels, scale, resample) for key, scale in self.scales.items()}
         )
@@ -190,7 +231,8 @@ class ImagePyramid(nn.Module):
         return {scale: self.downs[key](x) for key, scale in self.scales.items()}
 
 
-def _pyramid_key(scale: float) -> str:
+def pyramid_key(scale: float) -> str:
+    """Name of a scale in published state dicts: a hyphen for the dot."""
     return f"{scale:g}".replace(".", "-")
 
 

@@ -6,6 +6,7 @@ Everything here is float32 in every precision mode: a keypoint in bfloat16 is of
 Dimension letters: B batch, K keypoints, N points, C channels, H x W image, h x w map.
 """
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -19,6 +20,11 @@ GREY = (0.2989, 0.587, 0.114)
 def full_precision(like: Tensor) -> torch.autocast:
     """Context in which automatic mixed precision is off on the device of `like`."""
     return torch.autocast(device_type=like.device.type, enabled=False)
+
+
+def expand_batch(x: Tensor, batch: int) -> Tensor:
+    """A tensor of batch 1 seen as one of batch `batch`, without copying."""
+    return x.expand(batch, *x.shape[1:]) if len(x) == 1 else x
 
 
 def make_coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -92,17 +98,58 @@ def resize_grid(grid: Tensor, size: tuple[int, int], *, align_corners: bool = Tr
     return resized.permute(0, 2, 3, 1)
 
 
-def warp_features(features: Tensor, deformation: Tensor, *, align_corners: bool = True) -> Tensor:
+@dataclass(frozen=True)
+class GridConvention:
+    """Where calls that read or resize a map take -1 and +1 to lie; coordinates have them at the centres of pixels.
+
+    Attributes:
+        sampling: `align_corners` of sampling. False: weights that FOMM and MRAA trained with torch >= 1.3; the picture
+            is shifted by up to half a pixel, away from its centre.
+        resizing: `align_corners` of resizing. False: every published weight of FOMM and MRAA; a deformation at a
+            quarter of 256 pixels that moves nothing shifts the picture by up to 1.5 pixels.
+    """
+
+    sampling: bool = True
+    resizing: bool = True
+
+
+CENTRED = GridConvention()
+"""Sampling and resizing agree with the coordinates: what moves nothing changes nothing."""
+
+
+def warp_features(features: Tensor, deformation: Tensor, convention: GridConvention = CENTRED) -> Tensor:
     """Backward warp of a feature map by a deformation of any size.
 
     Args:
         features: (B, C, h, w).
         deformation: (B, h', w', 2) absolute sampling coordinates in [-1, 1].
+        convention: other than centred for published FOMM and MRAA weights alone.
     Returns:
         (B, C, h, w) float32, zero where the deformation points outside.
     """
-    grid = resize_grid(deformation, features.shape[-2:], align_corners=align_corners)
-    return sample(features, grid, align_corners=align_corners)
+    grid = resize_grid(deformation, features.shape[-2:], align_corners=convention.resizing)
+    return sample(features, grid, align_corners=convention.sampling)
+
+
+def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
+    """Heat maps that sum to one: (B, K, h, w) -> (B, K, h, w) float32; a lower temperature is sharper."""
+    return torch.softmax(logits.float().flatten(2) / temperature, dim=2).view_as(logits)
+
+
+def heatmap_mean(heatmap: Tensor) -> Tensor:
+    """Mean position of heat maps that sum to one: (B, K, h, w) -> (B, K, 2), xy in [-1, 1] of the map itself."""
+    grid = make_coordinate_grid((heatmap.shape[2], heatmap.shape[3]), heatmap)
+    return torch.einsum("bkhw,hwc->bkc", heatmap.float(), grid)
+
+
+def inverse_2x2(matrix: Tensor, least_determinant: float = 1e-6) -> Tensor:
+    """Inverse of (..., 2, 2); a determinant nearer to zero than the least counts as that, so that it stays finite."""
+    (a, b), (c, d) = (row.unbind(-1) for row in matrix.float().unbind(-2))
+    determinant = a * d - b * c
+    least = torch.where(determinant < 0, -least_determinant, least_determinant)
+    determinant = torch.where(determinant.abs() < least_determinant, least, determinant)
+    adjugate = torch.stack([torch.stack([d, -b], dim=-1), torch.stack([-c, a], dim=-1)], dim=-2)
+    return adjugate / determinant[..., None, None]
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
@@ -156,6 +203,14 @@ def aligned(picture: Tensor, target: Tensor, window: float, noise: float, iterat
         step = torch.stack([yy * xd - xy * yd, xx * yd - xy * xd], dim=-1) / (xx * yy - xy * xy)[..., None]
         shift = shift + step.clamp(-1, 1)
     return sample(picture, grid + shift / half, padding="border")
+
+
+def motion_length(deformation: Tensor, image: Tensor) -> Tensor:
+    """Mean length of a deformation's motion, pixels of the image: (B, h, w, 2) and (B, C, H, W) -> scalar."""
+    height, width = image.shape[-2:]
+    change = deformation - make_coordinate_grid((deformation.shape[1], deformation.shape[2]), deformation)
+    pixels = change * change.new_tensor([(width - 1) / 2, (height - 1) / 2])
+    return (pixels.square().sum(-1) + 1e-8).sqrt().mean()
 
 
 def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:

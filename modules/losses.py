@@ -4,6 +4,7 @@ Dimension letters: B batch, C channels, H x W image.
 """
 
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +53,7 @@ class PictureLoss(nn.Module):
         perceptual: weights of the VGG-19 layers from relu1_1 on; empty leaves the perceptual term out.
         pixel, gradient: weights; 0 leaves the term out.
         vgg: feature network; needed for the perceptual term alone.
+        resample: of the image pyramid, see `AntiAliasInterpolation2d`.
     Source: perceptual term FOMM (Siarohin et al., 2019), after Johnson et al. (2016). Each term is a sum over scales
         of mean absolute differences.
     """
@@ -64,11 +66,12 @@ class PictureLoss(nn.Module):
         pixel: float = 0.0,
         gradient: float = 0.0,
         vgg: VGG19 | None = None,
+        resample: Literal["nearest", "stride"] = "nearest",
     ):
         super().__init__()
         if any(perceptual) and vgg is None:
             raise ValueError("expected a VGG-19 for the perceptual loss, got none")
-        self.pyramid = ImagePyramid(tuple(scales), 3, "nearest")
+        self.pyramid = ImagePyramid(tuple(scales), 3, resample)
         self.perceptual = tuple(perceptual) if any(perceptual) else ()
         self.pixel = pixel
         self.gradient = gradient

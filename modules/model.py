@@ -25,7 +25,12 @@ Motion = dict[str, Tensor]
 
 Mode = Literal["relative", "standard", "avd"]
 
-FAMILIES = {"tps": "modules.tps.model:TPSModel", "warp": "modules.warp.model:WarpModel"}
+FAMILIES = {
+    "tps": "modules.tps.model:TPSModel",
+    "warp": "modules.warp.model:WarpModel",
+    "fomm": "modules.fomm.model:FommModel",
+    "mraa": "modules.mraa.model:MraaModel",
+}
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,16 @@ class Trainable(nn.Module):
     def networks(self) -> dict[str, nn.Module]:
         """The networks under their names in checkpoints."""
         return {name: module for name, module in self.named_children() if name not in self.frozen_helpers}
+
+    def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
+        """Settings of `model_params` that the networks of a checkpoint tell, whatever is written beside them.
+
+        Args:
+            contents: of the checkpoint, state dicts under the names of networks.
+        Returns:
+            Values by the dotted path within `model_params`.
+        """
+        return {}
 
     def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weighted losses of a batch of training pairs.

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from modules.geometry import make_coordinate_grid
+from modules.geometry import inverse_2x2, make_coordinate_grid
 
 Regularization = Literal["exact", "tpsmm"]
 _CHUNK = 1 << 21  # distances held at once while a spline is evaluated: 8 MiB stay in a processor's cache
@@ -134,7 +134,7 @@ class RandomWarp:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Map points: (B or 1, N, 2) -> (B, N, 2)."""
-        control = make_coordinate_grid((self.points_tps, self.points_tps), self.theta).reshape(1, -1, 2)
+        control = self._control()
         if self.distance == "l2":
             radial = _radial(_squared_distance(points, control))
         else:
@@ -142,6 +142,32 @@ class RandomWarp:
             radial = distance.square() * torch.log(distance + 1e-6)
         bent = (radial * self.control_params).sum(-1, keepdim=True)  # -> (B, N, 1)
         return points @ self.theta[..., :2].mT + self.theta[:, None, :, 2] + bent
+
+    def jacobian(self, points: Tensor) -> Tensor:
+        """Derivative at points: (B or 1, N, 2) -> (B, N, 2, 2), rows (x, y) of the result, columns of the point."""
+        offset = points[..., :, None, :] - self._control()[..., None, :, :]  # -> (B, N, n, 2)
+        if self.distance == "l2":
+            squared = offset.square().sum(-1, keepdim=True)
+            slope = 2 * offset * (torch.log(squared + 1e-9) + squared / (squared + 1e-9))
+        else:
+            distance = offset.abs().sum(-1, keepdim=True)
+            slope = offset.sign() * (2 * distance * torch.log(distance + 1e-6) + distance.square() / (distance + 1e-6))
+        bent = (slope * self.control_params[..., None]).sum(-2)  # -> (B, N, 2)
+        return self.theta[:, None, :, :2] + bent[..., None, :]
+
+    def inverse(self, points: Tensor, iterations: int = 10) -> Tensor:
+        """Where points come from, by Newton's method: (B or 1, N, 2) -> (B, N, 2).
+
+        Steps are limited, so that the result stays finite where a warp folds and nothing comes from a point.
+        """
+        found = points.expand(len(self.theta), -1, -1)
+        for _ in range(iterations):
+            step = inverse_2x2(self.jacobian(found)) @ (self(found) - points)[..., None]
+            found = found - step[..., 0].clamp(-0.5, 0.5)
+        return found
+
+    def _control(self) -> Tensor:
+        return make_coordinate_grid((self.points_tps, self.points_tps), self.theta).reshape(1, -1, 2)
 
     def grid(self, size: tuple[int, int]) -> Tensor:
         """The warp at every pixel centre: (B, h, w, 2)."""

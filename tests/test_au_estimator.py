@@ -9,7 +9,7 @@ import run
 from checkpoints import CheckpointError, load_au_estimator
 from config.load import ConfigError, build_config
 from modules.au_estimator import AUEstimator, RelativeAULoss
-from modules.face_frame import ACTION_UNITS, face_coordinates, mean_shape
+from modules.face_frame import ACTION_UNITS, HALF_FACE, face_coordinates, mean_shape
 from modules.geometry import make_coordinate_grid, sample
 from modules.model import build_model
 from tests.conftest import face_landmarks, tiny_experiment
@@ -38,6 +38,13 @@ def brows_up() -> torch.Tensor:
     return motion
 
 
+def sharp(estimator: AUEstimator) -> AUEstimator:
+    """Without shrinkage of what is found."""
+    estimator.au_estimator.log_ridge.data.fill_(-9.0)
+    estimator.au_estimator.log_threshold.data.fill_(-9.0)
+    return estimator
+
+
 def raised(image: torch.Tensor, unit: int, side: int, intensity: float) -> torch.Tensor:
     """The picture with the estimator's own motion of a unit on one side."""
     points = landmarks()
@@ -53,8 +60,7 @@ def raised(image: torch.Tensor, unit: int, side: int, intensity: float) -> torch
 @pytest.mark.parametrize("unit", [AU2, AU12])
 @pytest.mark.parametrize("side", [LEFT, RIGHT])
 def test_a_difference_is_found_in_its_unit_and_on_its_side(unit, side):
-    estimator = AUEstimator(brows_up())
-    estimator.au_estimator.log_ridge.data.fill_(-9.0)
+    estimator = sharp(AUEstimator(brows_up()))
     found = estimator.difference(picture(), raised(picture(), unit, side, 0.5), landmarks())[0]
     assert found.shape == (17, 2)
     assert found[unit, side] > 0.25
@@ -85,26 +91,71 @@ def test_intensities_are_parts_and_know_the_sides():
 
 
 def test_the_constraint_is_least_for_what_was_asked_for_and_punishes_a_unit_that_should_rest():
-    estimator = AUEstimator(brows_up()).requires_grad_(False)
-    estimator.au_estimator.log_ridge.data.fill_(-9.0)
+    estimator = sharp(AUEstimator(brows_up())).requires_grad_(False)
     loss = RelativeAULoss(estimator, {})
-    source, prediction = picture(), raised(picture(), AU2, LEFT, 0.5)
-    asked = estimator.difference(source, prediction, landmarks())
-    assert loss(source, prediction, landmarks(), asked) < 1e-6
-    assert loss(source, prediction, landmarks(), torch.zeros(1, 17, 2)) > 1e-3
-    more = loss(source, raised(prediction, AU12, RIGHT, 0.5), landmarks(), asked)
-    assert more > loss(source, prediction, landmarks(), asked) + 1e-3
+    source, prediction, rest = picture(), raised(picture(), AU2, LEFT, 0.5), torch.zeros(1, 17, 2)
+    asked = estimator.difference(source, prediction, landmarks(), rest)
+    assert loss(source, prediction, landmarks(), rest, asked) < 1e-6
+    assert loss(source, prediction, landmarks(), rest, rest) > 1e-3
+    more = loss(source, raised(prediction, AU12, RIGHT, 0.5), landmarks(), rest, asked)
+    assert more > loss(source, prediction, landmarks(), rest, asked) + 1e-3
     only = RelativeAULoss(estimator, {unit: float(unit == 12) for unit in ACTION_UNITS})
-    assert only(source, prediction, landmarks(), 0 * asked) < loss(source, prediction, landmarks(), 0 * asked)
+    assert only(source, prediction, landmarks(), rest, rest) < loss(source, prediction, landmarks(), rest, rest)
     with pytest.raises(ValueError, match="expected action units among"):
         RelativeAULoss(estimator, {3: 1.0})
 
 
 def test_the_constraint_has_a_gradient_in_the_prediction():
     estimator = AUEstimator(brows_up()).requires_grad_(False)
-    prediction = picture().requires_grad_()
-    RelativeAULoss(estimator, {})(picture(1), prediction, landmarks(), torch.ones(1, 17, 2)).backward()
+    prediction = raised(picture(), AU2, LEFT, 0.2).requires_grad_()
+    rest = torch.zeros(1, 17, 2)
+    RelativeAULoss(estimator, {})(picture(), prediction, landmarks(), rest, torch.ones(1, 17, 2)).backward()
     assert prediction.grad.abs().max() > 0
+
+
+def test_a_unit_at_rest_cannot_fall_and_one_at_its_strongest_cannot_rise():
+    estimator = sharp(AUEstimator(brows_up()))
+    lifted = raised(picture(), AU2, LEFT, 0.5)
+    falling = estimator.difference(lifted, picture(), landmarks(), torch.zeros(1, 17, 2))[0]
+    assert estimator.difference(lifted, picture(), landmarks())[0, AU2, LEFT] < -0.25
+    assert falling.min() >= 0
+    half = torch.full((1, 17, 2), 0.1)
+    assert estimator.difference(lifted, picture(), landmarks(), half)[0, AU2, LEFT].item() == pytest.approx(-0.1)
+    rising = estimator.difference(picture(), lifted, landmarks(), torch.ones(1, 17, 2))[0]
+    assert rising.max() <= 0
+
+
+def test_what_is_found_solves_the_sparse_regression():
+    generator = torch.Generator().manual_seed(0)
+    estimator = AUEstimator(brows_up())
+    solver = estimator.au_estimator
+    solver.gain.data.fill_(1.0)
+    columns = torch.randn(4, 29, 300, generator=generator)
+    true = torch.zeros(4, 29).index_fill_(1, torch.tensor([2, 7, 20]), 0.5)
+    change = torch.einsum("bk,bkn->bn", true, columns) + 0.3 * torch.randn(4, 300, generator=generator)
+    count = 300
+    scale = (2 * HALF_FACE[0] * HALF_FACE[1] / count) ** 0.5  # the solver divides by the pixels of both scales
+    found = solver.solve(columns * scale, change * scale, torch.zeros(4, 17)).detach()
+
+    # Optimality: a small change of any unit, the rest of the columns refitted, does not make the objective less.
+    def objective(units):
+        left = change - torch.einsum("bk,bkn->bn", units, columns[:, :17])
+        other = columns[:, 17:]
+        fit = torch.linalg.solve(other @ other.mT / count + 1e-4 * torch.eye(12), (other @ left[..., None]) / count)
+        error = (left - (fit * other).sum(1)).square().mean(1) + 1e-4 * fit.square().sum((1, 2))
+        projected = columns[:, :17] - ((columns[:, :17] @ other.mT) @ torch.linalg.inv(other @ other.mT)) @ other
+        strength = projected.square().mean(-1)
+        ridge = solver.log_ridge.exp() * units.square()
+        return (error / 2 + (ridge / 2 + solver.log_threshold.exp() * strength * units.abs()).sum(1)).detach()
+
+    least = objective(found)
+    assert (found[:, [2, 7]] > 0.3).all()
+    assert (found == 0).float().mean() > 0.4, "most units rest"
+    for unit in range(17):
+        for step in (0.01, -0.01):
+            moved = found.clone()
+            moved[:, unit] = (moved[:, unit] + step).clamp(0, 1)
+            assert (objective(moved) >= least - 1e-6).all()
 
 
 # --- the mode ---------------------------------------------------------------------------------------------------------

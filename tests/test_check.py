@@ -131,5 +131,7 @@ def test_single_questions():
     assert batch_problem(8, 4, 2) is None
     assert "7 pairs" in batch_problem(7, 4, 2)
     assert training_problem("a", 2, has_landmarks=False, remove_head_motion=False) is None
-    assert "keypoints: landmarks" in training_problem("a", 2, has_landmarks=False, remove_head_motion=True)
+    assert "expected landmarks for remove_head_motion" in training_problem(
+        "a", 2, has_landmarks=False, remove_head_motion=True
+    )
     assert name_doubts(["s1", "s2", "s10"], "subjects") == []

@@ -3,12 +3,16 @@ import torch
 from scipy.spatial import ConvexHull
 
 from modules.geometry import (
+    GridConvention,
     apply_homography,
+    heatmap_mean,
     hull_area,
+    inverse_2x2,
     kp2gaussian,
     make_coordinate_grid,
     resize_grid,
     sample,
+    spatial_softmax,
     warp_features,
 )
 
@@ -34,6 +38,29 @@ def test_a_deformation_of_another_size_is_resized_without_a_shift():
     coarse = make_coordinate_grid((8, 8), image)[None]
     torch.testing.assert_close(resize_grid(coarse, (32, 32))[0], make_coordinate_grid((32, 32), image))
     torch.testing.assert_close(warp_features(image, coarse), image, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(("sampling", "resizing"), [(False, True), (True, False), (False, False)])
+def test_the_conventions_of_published_weights_shift_the_picture(sampling, resizing):
+    ramp = make_coordinate_grid((256, 256), torch.zeros(1)).permute(2, 0, 1)[None]
+    coarse = make_coordinate_grid((64, 64), ramp)[None]
+    moved = (warp_features(ramp, coarse, GridConvention(sampling, resizing)) - ramp)[..., 8:-8, 8:-8] * 127.5
+    assert 0.4 < moved.abs().max() < 2, "pixels"
+
+
+def test_the_mean_of_a_heat_map_is_where_it_lies():
+    logits = torch.full((1, 2, 9, 17), -100.0)
+    logits[0, 0, 2, 12] = logits[0, 1, 8, 0] = 100.0
+    heatmap = spatial_softmax(logits, 0.1)
+    torch.testing.assert_close(heatmap.sum((2, 3)), torch.ones(1, 2))
+    assert heatmap_mean(heatmap).tolist() == [[[0.5, -0.5], [-1.0, 1.0]]]
+    assert spatial_softmax(logits / 1000, 1).max() < spatial_softmax(logits / 1000, 0.1).max()
+
+
+def test_small_inverses_are_exact_and_stay_finite():
+    matrix = torch.rand(5, 4, 2, 2) + torch.eye(2)
+    torch.testing.assert_close(inverse_2x2(matrix) @ matrix, torch.eye(2).expand(5, 4, 2, 2), atol=1e-5, rtol=0)
+    assert torch.isfinite(inverse_2x2(torch.ones(1, 2, 2))).all()
 
 
 def test_a_heat_map_is_largest_at_the_pixel_nearest_its_keypoint():

@@ -204,6 +204,7 @@ def test_published_keypoint_and_region_files(write, text, family):
     loaded = load_config(write(text))
     assert loaded.config.family == family
     assert loaded.config.model_params.align_corners is False
+    assert loaded.config.model_params.resize_align_corners is False
 
 
 def published_experiments() -> dict[str, dict]:

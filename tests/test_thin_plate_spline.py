@@ -110,3 +110,22 @@ def test_a_random_warp_without_noise_is_the_identity_and_grows_with_its_sigmas()
     torch.manual_seed(0)
     warp = RandomWarp.draw(2, torch.zeros(1), **{**settings, "sigma_tps": 0.005})
     assert (warp.grid((8, 8)) - identity.grid((8, 8))).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("distance", ["l1", "l2"])
+def test_the_derivative_and_the_inverse_of_a_random_warp(distance):
+    torch.manual_seed(0)
+    warp = RandomWarp.draw(2, torch.zeros(1), sigma_affine=0.05, sigma_tps=0.005, points_tps=5, distance=distance)
+    at = (torch.rand(2, 7, 2) * 2 - 1).requires_grad_()
+    rows = [torch.autograd.grad(warp(at)[..., i].sum(), at)[0] for i in range(2)]
+    torch.testing.assert_close(warp.jacobian(at), torch.stack(rows, dim=2), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(warp(warp.inverse(at)), at, atol=1e-4, rtol=0)
+
+
+def test_points_of_a_face_come_from_somewhere_under_every_warp():
+    torch.manual_seed(0)
+    settings = {"sigma_affine": 0.05, "sigma_tps": 0.005, "points_tps": 5, "distance": "l1"}
+    warp, at = RandomWarp.draw(2000, torch.zeros(1), **settings), torch.rand(1, 68, 2) * 1.6 - 0.8
+    missed = (warp(warp.inverse(at)) - at).norm(dim=-1)
+    assert torch.isfinite(missed).all()
+    assert (missed > 1e-4).float().mean() < 3e-3, "where a warp folds"

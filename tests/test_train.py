@@ -11,8 +11,10 @@ import torch
 
 import run
 from checkpoints import initial_model, read_checkpoint
+from config import schema
 from config.load import load_config
 from errors import UserError
+from modules.model import FAMILIES, build_model
 from train import Job, Trainer, training_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -199,10 +201,17 @@ def test_a_finished_run_is_not_begun_again(clips_root, write_experiment, tmp_pat
     assert "all 2 epochs are done; raise num_epochs" in caplog.text
 
 
-def test_head_motion_of_learned_keypoints_cannot_be_removed(clips_root, write_experiment, tmp_path, caplog):
-    changes = ["--set", "model_params.keypoints=learned", "--set", "dataset_params.remove_head_motion=true"]
-    assert train(write_experiment(clips_root), tmp_path / "log", *changes) == 2
-    assert "remove_head_motion: expected a model with `keypoints: landmarks`" in caplog.text
+def test_head_motion_is_removed_for_learned_keypoints_too(clips_root, write_experiment, tmp_path):
+    """All that moves in the tests' clips is the head."""
+    pixel = {}
+    for removed in ("false", "true"):
+        changes = ["model_params.keypoints=learned", f"dataset_params.remove_head_motion={removed}"]
+        changes += ["model_params.dense_motion_params.initial_occlusion=0.999", "train_params.lr_generator=0"]
+        arguments = [part for change in changes for part in ("--set", change)]
+        assert train(write_experiment(clips_root), tmp_path / removed, *arguments) == 0
+        stats = (run_folder(tmp_path / removed) / "stats.jsonl").read_text().splitlines()
+        pixel[removed] = sum(json.loads(line)["pixel"] for line in stats)
+    assert pixel["true"] < pixel["false"]
 
 
 def test_train_avd_trains_that_network_alone(clips_root, write_experiment, tmp_path):
@@ -289,8 +298,7 @@ def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, 
         torch.testing.assert_close(two[name], gradient, atol=2e-5, rtol=1e-3, msg=lambda m, name=name: f"{name}: {m}")
 
 
-def test_a_family_that_is_not_built_yet_says_so(tmp_path, caplog):
-    path = tmp_path / "fomm.yaml"
-    path.write_text("model_params: {common_params: {num_kp: 10, num_channels: 3}}\n", encoding="utf-8")
-    assert run.main(["--config", str(path)]) == 2
-    assert "expected a family among tps, warp, got 'fomm'" in caplog.text
+def test_every_family_that_an_experiment_can_name_is_built():
+    assert set(schema.FAMILIES) == set(FAMILIES)
+    with pytest.raises(ValueError, match="expected a family among tps, warp, fomm, mraa, got 'flow'"):
+        build_model("flow", {})

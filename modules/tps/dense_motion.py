@@ -16,14 +16,12 @@ from modules.geometry import (
     kp2gaussian,
     make_coordinate_grid,
     resize_grid,
-    resize_map,
     sample,
 )
+from modules.local_motion import KeypointZones, follow_flow
 from modules.thin_plate_spline import TPS, Regularization
 from modules.tps.au_conditioning import AURest
 from modules.tps.keypoint_detector import POINTS_PER_TPS
-
-_SHARPNESS = 4.0
 
 
 def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tensor:
@@ -42,43 +40,6 @@ def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tens
     keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], dim=1)
     weight = torch.exp(logits - logits.amax(1, keepdim=True)) * keep[:, :, None, None]
     return weight / (weight.sum(1, keepdim=True) + 1e-6)
-
-
-class KeypointZones(nn.Module):
-    """Where each spline prevails: soft ellipses, one around every keypoint of a face.
-
-    The published network has to find that out from pictures, pixel by pixel; with a few hundred clips it does not. Six
-    numbers a keypoint are few enough to be learned from few faces and to hold for others.
-
-    Args:
-        num_points: N, five a spline.
-        reach: initial radius of the ellipses, in root-mean-square radii of the keypoints.
-        background_logit: initial share of the background as a logit: 0 is that of a spline at one of its keypoints,
-            and the background prevails where every spline has less.
-    """
-
-    def __init__(self, num_points: int, reach: float, background_logit: float):
-        super().__init__()
-        self.reach = reach
-        self.shift = nn.Parameter(torch.zeros(num_points, 2))
-        self.log_reach = nn.Parameter(torch.zeros(num_points))
-        self.log_aspect = nn.Parameter(torch.zeros(num_points))
-        self.shear = nn.Parameter(torch.zeros(num_points))
-        self.height = nn.Parameter(torch.zeros(num_points))
-        self.background = nn.Parameter(torch.tensor(float(background_logit)))
-
-    def forward(self, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
-        """Logits of the shares at every pixel: (B, N, 2) -> (B, 1 + N / 5, h, w), index 0 the background."""
-        radius = (keypoints - keypoints.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()[:, None, None, None]
-        centres = keypoints + self.shift * radius[..., 0]
-        x, y = ((make_coordinate_grid(size, keypoints) - centres[:, :, None, None]) / radius[..., None]).unbind(-1)
-        aspect, shear = self.log_aspect.exp()[:, None, None], self.shear[:, None, None]
-        squared = (x * aspect + y * shear).square() + (y / aspect).square()
-        falloff = squared * (0.5 / self.reach**2) * (-2 * self.log_reach).exp()[:, None, None]
-        logits = (self.height[:, None, None] - falloff).unflatten(1, (-1, POINTS_PER_TPS))
-        # A soft maximum, so that a gradient reaches the zones that are not the nearest, too.
-        splines = torch.logsumexp(_SHARPNESS * logits, dim=2) / _SHARPNESS
-        return torch.cat([self.background.expand_as(splines[:, :1]), splines], dim=1)
 
 
 class DenseMotionNetwork(nn.Module):
@@ -145,7 +106,7 @@ class DenseMotionNetwork(nn.Module):
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
         self.zones = None
         if locality is not None:
-            self.zones = KeypointZones(POINTS_PER_TPS * num_tps, locality, background_logit)
+            self.zones = KeypointZones(POINTS_PER_TPS * num_tps, POINTS_PER_TPS, locality, background_logit)
             nn.init.zeros_(self.maps.weight)
             nn.init.zeros_(self.maps.bias)
         self.au_rest = AURest() if au_rest else None
@@ -202,7 +163,7 @@ class DenseMotionNetwork(nn.Module):
         if flow is None:
             deformation = (maps[..., None] * transformations).sum(1)
         else:
-            deformation = self._follow_flow(maps[:, :1], transformations[:, 0], flow.float())
+            deformation = follow_flow(maps[:, :1], transformations[:, 0], flow.float())
         return {
             "deformed_source": deformed,
             "contribution_maps": maps,
@@ -225,16 +186,6 @@ class DenseMotionNetwork(nn.Module):
         if bg_param is not None:
             background = apply_homography(bg_param, identity)
         return torch.cat([background[:, None], splines.grid(size)], dim=1)
-
-    @staticmethod
-    def _follow_flow(background_share: Tensor, background: Tensor, flow: Tensor) -> Tensor:
-        """(B, 1, h, w), (B, h, w, 2), (B, H, W, 2) -> (B, H, W, 2).
-
-        A picture that moves by v comes, to first order, from where v is subtracted; v changes little within itself.
-        """
-        size = (flow.shape[1], flow.shape[2])
-        share = resize_map(background_share, size)[:, 0, :, :, None]
-        return share * resize_grid(background, size) + (1 - share) * (make_coordinate_grid(size, flow) - flow)
 
     def _deform(self, source: Tensor, transformations: Tensor) -> Tensor:
         batch, slots = transformations.shape[:2]

@@ -15,10 +15,11 @@ from modules.blocks import AntiAliasInterpolation2d
 from modules.face_frame import face_coordinates
 from modules.geometry import (
     aligned,
+    expand_batch,
     full_precision,
     gaussian_blur,
     hull_area,
-    make_coordinate_grid,
+    motion_length,
     resize_grid,
     sample,
 )
@@ -153,19 +154,19 @@ class TPSModel(MotionModel):
             background: predict the background's movement where both motions hold their frame.
         """
         batch = len(motion_driving["fg_kp"])
-        source = _expand(encoded["source"], batch)
-        features = [_expand(level, batch) for level in encoded["features"]]
+        source = expand_batch(encoded["source"], batch)
+        features = [expand_batch(level, batch) for level in encoded["features"]]
         bg_param = None
         if background and self.bg_predictor is not None and "frame" in motion_driving and "frame" in motion_source:
-            bg_param = self._background(_expand(motion_source["frame"], batch), motion_driving["frame"])
-        kp_source = _expand(motion_source["fg_kp"], batch)
+            bg_param = self._background(expand_batch(motion_source["frame"], batch), motion_driving["frame"])
+        kp_source = expand_batch(motion_source["fg_kp"], batch)
         au_diff = coordinates = None
         if self.needs_action_units:
             if condition is None or condition.au_diff is None:
                 raise ValueError("expected Condition.au_diff for a model with au_conditioning, got none")
             au_diff = condition.au_diff
         if "coordinates" in encoded:
-            coordinates = _expand(encoded["coordinates"], batch)
+            coordinates = expand_batch(encoded["coordinates"], batch)
         dense = self.dense_motion_network(
             source,
             motion_driving["fg_kp"],
@@ -272,7 +273,7 @@ class TPSModel(MotionModel):
         if weights["warp_loss"]:
             losses["warp_loss"] = weights["warp_loss"] * self._warp_loss(driving, encoded, generated)
         if weights["motion"]:
-            losses["motion"] = weights["motion"] * self._motion_length(generated["deformation"], source)
+            losses["motion"] = weights["motion"] * motion_length(generated["deformation"], source)
         if weights["relative_au"]:
             losses["relative_au"] = self._relative_au(source, generated, batch, batch["au_diff"], epoch)
         if weights["bg"] and with_background:
@@ -305,7 +306,9 @@ class TPSModel(MotionModel):
         """The relative action-unit constraint, its weight growing from zero."""
         warmup = self.settings["relative_au_warmup"]
         grown = min(1.0, epoch / warmup) if warmup else 1.0
-        loss = self.relative_au_loss(source, generated["prediction"], batch["source_landmarks"], au_diff)
+        loss = self.relative_au_loss(
+            source, generated["prediction"], batch["source_landmarks"], batch["source_au"], au_diff
+        )
         return grown * self.settings["loss_weights"]["relative_au"] * loss
 
     def _cross_identity_losses(
@@ -355,14 +358,6 @@ class TPSModel(MotionModel):
             warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
             return (motion_driving["fg_kp"] - warp(self.motion(warped)["fg_kp"])).abs().mean()
 
-    @staticmethod
-    def _motion_length(deformation: Tensor, image: Tensor) -> Tensor:
-        """Mean length of the motion in pixels of the image: noise must not be explained by motion."""
-        height, width = image.shape[-2:]
-        change = deformation - make_coordinate_grid(deformation.shape[1:3], deformation)
-        pixels = change * change.new_tensor([(width - 1) / 2, (height - 1) / 2])
-        return (pixels.square().sum(-1) + 1e-8).sqrt().mean()
-
     def _warp_loss(self, driving: Tensor, encoded: dict[str, Any], generated: dict[str, Any]) -> Tensor:
         """Difference of the source's warped features and the driving frame's; trains the deformation alone."""
         network, masks = self.inpainting_network, [mask.detach() for mask in generated["occlusion_map"]]
@@ -388,8 +383,3 @@ class TPSModel(MotionModel):
             kp_random = kp_driving * (1 + self.settings["random_scale"] * (2 * uniform - 1))
         shift = (kp_driving - self._avd(kp_source, kp_random)).abs().mean()
         return {"shift": self.settings["lambda_shift"] * shift}, {}
-
-
-def _expand(x: Tensor, batch: int) -> Tensor:
-    """A tensor of batch 1 seen as one of batch `batch`, without copying."""
-    return x.expand(batch, *x.shape[1:]) if len(x) == 1 else x

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 BUILDERS: dict[tuple[str, str], Callable[[dict[str, Any]], nn.Module]] = {}
-"""Makes a network from the constructor arguments of a manifest, by family and name."""
+"""Makes a network from the constructor arguments of a manifest, by family, where a manifest holds several systems with
+the system's name behind it, and name of the network."""
 
 
 def builds(name: str, *families: str) -> Callable[[Callable], Callable]:
@@ -28,7 +29,8 @@ def compare_manifest(manifest: Mapping[str, Any]) -> Iterator[tuple[str, list[st
     """
     for config, entry in manifest["configs"].items():
         for network, shapes in entry["modules"].items():
-            builder = BUILDERS.get((manifest["family"], network))
+            family, system = manifest["family"], config.split(":")[0]
+            builder = BUILDERS.get((f"{family} {system}", network)) or BUILDERS.get((family, network))
             if builder is None:
                 yield f"{config} {network}", None
                 continue

@@ -1,0 +1,143 @@
+"""Facial priors: points that action units move, and maps of where they lie, from 68 landmarks.
+
+EWP, the equally weighted prior, is one map; AWP, the adaptively weighted prior, is one map a point, which a family's
+convolutions weigh. Points are those of the clip, to a fraction of a pixel; no detector runs here, and no gradient flows
+to the landmarks.
+
+Source: FPB-FOMM (Zhang et al., 2021) for EWP, Zhang et al. (IEEE Transactions on Image Processing, 2024) for AWP.
+
+Dimension letters: B batch, K points, h x w map.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+AU_POINTS = 18
+"""Points that both papers use."""
+_PARTS = (19, 24, 27, 38, 41, 43, 46, 48, 54, 55, 57, 59, 31, 35, 41, 46, 48, 54)
+"""The landmark (iBUG order, from 0) that each point is, or is beside."""
+_SIDE = ((-1, 0), (1, 0), (0, 1), (0, 1), (-1, 0), (1, 0))
+"""Where the last six lie beside theirs, xy, in half distances of the inner corners of the eyes."""
+_PUBLISHED_MAP = 64
+"""Width for which both code bases were written, whatever the size of the map."""
+
+Convention = Literal["centres", "published"]
+
+
+@dataclass(frozen=True)
+class PriorMaps:
+    """How a map falls off around a point. The defaults, and `l1` for EWP, are the published values.
+
+    Attributes:
+        distance: to the point; `l1` |dx| + |dy| (EWP), `l2` Euclidean (AWP); unit: 1/64 of the frame.
+        kernel: `root` is exp(-sqrt(d) / (2 sigma^2)), peaked at the point with long tails, as published; `gaussian` is
+            exp(-d^2 / (2 sigma^2)).
+        sigma: see there; a `gaussian` of 64ths of the frame needs more than the published value.
+        threshold: `mean` cuts a map to zero where it is below its mean, as published; `none` leaves it whole, so that a
+            point that moves a little changes every pixel a little.
+        convention: `centres` has -1 and +1 at the centres of the first and last pixel. `published` is for weights of
+            both code bases: points are off by one pixel of the map, and the map is 64 wide whatever its size.
+    """
+
+    distance: Literal["l1", "l2"] = "l2"
+    kernel: Literal["root", "gaussian"] = "root"
+    sigma: float = 0.75
+    threshold: Literal["mean", "none"] = "mean"
+    convention: Convention = "centres"
+
+    @torch.no_grad()
+    def __call__(self, points: Tensor, size: tuple[int, int], image_width: int) -> Tensor:
+        """One map a point, the AWP's.
+
+        Args:
+            points: (B, K, 2), xy in [-1, 1]; may lie outside.
+            size: (h, w) in pixels of the map.
+            image_width: pixels of the image to which the points belong.
+        Returns:
+            (B, K, h, w) float32 in [0, 1], 1 at the pixel nearest to the point.
+        """
+        height, width = size
+        # The root kernel is so steep at its point that an error of 1e-6 pixels shows as 1e-3.
+        precise = points.to(torch.promote_types(points.dtype, torch.float32))
+        x, y, unit = self._in_pixels(precise, size, image_width)
+        exponent = {"root": 0.5, "gaussian": 2.0}[self.kernel]
+        scale = (0.5 / self.sigma**2) ** (1 / exponent) / unit
+        dx = (torch.arange(width, device=points.device) - x[..., None]).abs_().mul_(scale).float()  # -> (B, K, w)
+        dy = (torch.arange(height, device=points.device) - y[..., None]).abs_().mul_(scale).float()  # -> (B, K, h)
+        # The pixel where a map is largest is the nearest one along each axis: no need to look for it.
+        nearest = self._power(dx.amin(-1, keepdim=True), dy.amin(-1, keepdim=True), exponent)
+        maps = self._power(dx, dy, exponent)
+        torch.sub(nearest, maps, out=maps).exp_()
+        if self.threshold == "mean":
+            # A comparison that writes floats, on the CPU, is a fifth of the time of a mask and a product with it.
+            maps.mul_(torch.ge(maps, maps.mean((-2, -1), keepdim=True), out=torch.empty_like(maps)))
+        return maps
+
+    def _in_pixels(self, points: Tensor, size: tuple[int, int], image_width: int) -> tuple[Tensor, Tensor, float]:
+        """Points in pixels of the map, from 0 at the first centre, and the unit of distance in such pixels."""
+        height, width = size
+        x, y = (points + 1).unbind(-1)
+        if self.convention == "published":
+            scale = (image_width - 1) / 2 * _PUBLISHED_MAP / image_width
+            return x * scale - 1, y * scale - 1, 1.0
+        return x * ((width - 1) / 2), y * ((height - 1) / 2), (width - 1) / (_PUBLISHED_MAP - 1)
+
+    def _power(self, dx: Tensor, dy: Tensor, exponent: float) -> Tensor:
+        """A power of the distance: (B, K, w) and (B, K, h), along the axes -> (B, K, h, w)."""
+        if self.distance == "l2":
+            dx, dy, exponent = dx.square(), dy.square(), exponent / 2
+        total = dx[:, :, None, :] + dy[:, :, :, None]
+        return total.sqrt_().sqrt_() if exponent == 0.25 else total.pow_(exponent)
+
+
+def equally_weighted(maps: Tensor) -> Tensor:
+    """The EWP: the sum of all maps, 1 where it is largest.
+
+    Args:
+        maps: (B, K, h, w) of `PriorMaps`.
+    Returns:
+        (B, 1, h, w) in [0, 1].
+    """
+    total = maps.sum(1, keepdim=True)
+    return total / total.amax((-2, -1), keepdim=True)
+
+
+def prior_points(landmarks: Tensor, number: int, image_size: tuple[int, int]) -> Tensor:
+    """The points that a prior is made of.
+
+    Args:
+        landmarks: (B, 68, 2), xy in [-1, 1].
+        number: 18 for those of both papers, at or beside the landmarks that action units move most; 68 for all.
+        image_size: (H, W) in pixels.
+    Returns:
+        (B, number, 2), xy in [-1, 1].
+    Raises:
+        ValueError: another number, or landmarks of another shape.
+    """
+    if landmarks.shape[-2:] != (68, 2):
+        raise ValueError(f"expected landmarks (B, 68, 2), got {tuple(landmarks.shape)}")
+    if number == 68:
+        return landmarks
+    if number != AU_POINTS:
+        raise ValueError(f"expected {AU_POINTS} or 68 points of a facial prior, got {number}")
+    points = landmarks[:, list(_PARTS)]
+    half = (landmarks[:, 42, 0] - landmarks[:, 39, 0]) / 2  # half frame widths
+    height, width = image_size
+    step = torch.stack([half, half * ((width - 1) / (height - 1))], dim=-1)  # as long on both axes, in pixels
+    beside = points[:, -len(_SIDE) :] + landmarks.new_tensor(_SIDE) * step[:, None]
+    return torch.cat([points[:, : -len(_SIDE)], beside], dim=1)
+
+
+def published_values(points: Tensor, image_width: int) -> Tensor:
+    """Points as both code bases normalise them: pixel * 2 / width - 1, which is not what `sample` expects.
+
+    Args:
+        points: (B, K, 2), xy in [-1, 1] between the centres of the first and last pixel of a square image.
+        image_width: in pixels.
+    Returns:
+        (B, K, 2); to be used with weights that were trained so.
+    """
+    return (points + 1) * ((image_width - 1) / image_width) - 1

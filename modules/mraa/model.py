@@ -1,0 +1,298 @@
+"""The region family, wired: regions, background, pixel-wise flow, generator, AVD.
+
+Dimension letters: B batch, K regions, H x W image.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from modules.au_estimator import AUEstimator
+from modules.avd_network import AVDNetwork
+from modules.facial_prior import PriorMaps
+from modules.geometry import (
+    GridConvention,
+    expand_batch,
+    full_precision,
+    hull_area,
+    inverse_2x2,
+    motion_length,
+    sample,
+)
+from modules.losses import VGG19, PictureLoss
+from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
+from modules.mraa.affine import LEAST_VARIANCE, reverted
+from modules.mraa.bg_motion_predictor import BGMotionPredictor
+from modules.mraa.flow_predictor import PixelwiseFlowPredictor
+from modules.mraa.generator import Generator
+from modules.mraa.region_predictor import RegionPredictor
+from modules.thin_plate_spline import RandomWarp
+
+_ADAM_BETAS = (0.5, 0.999)
+_FOUND = 0.01  # half frame widths within which a point's origin counts as found
+_VALUES_OF_REGION = 6  # shift and affine frame, as the AVD network takes them
+
+
+class MraaModel(MotionModel):
+    """MRAA, and with the adaptively weighted prior that of FPB-FOMM; arguments as in the config section `model_params`.
+
+    A motion holds `shift` (B, K, 2), with affine frames `affine` and `covar` (B, K, 2, 2), and, where the background
+    may move, `frame` (B, 3, H, W), from which its movement is predicted where source and driving show the same scene.
+    """
+
+    keypoint_name: ClassVar[str] = "shift"
+    optional_networks: ClassVar[frozenset[str]] = frozenset({"avd_network"})
+    checkpoint_suffixes: ClassVar[Mapping[str, str]] = {
+        "train": "-cpk-reconstruction.pth",
+        "train_avd": "-cpk-avd.pth",
+    }
+    epoch_keys: ClassVar[Mapping[str, str]] = {"train": "epoch_reconstruction", "train_avd": "epoch_avd"}
+
+    def __init__(
+        self,
+        *,
+        prior: str,
+        prior_params: Mapping[str, Any],
+        prior_regions: str,
+        align_corners: bool,
+        resize_align_corners: bool,
+        num_regions: int,
+        num_channels: int,
+        estimate_affine: bool,
+        region_affine: str,
+        revert_axis_swap: bool,
+        relative_covar: str,
+        bg_predictor_params: Mapping[str, Any],
+        region_predictor_params: Mapping[str, Any],
+        generator_params: Mapping[str, Any],
+        avd_network_params: Mapping[str, Any],
+    ):
+        super().__init__()
+        convention = GridConvention(align_corners, resize_align_corners)
+        self.num_regions = num_regions
+        self.convention = convention
+        self.needs_landmarks = self.takes_flow = prior == "awp"
+        self.relative_covar = relative_covar
+        self.symmetric = region_affine == "symmetric" and region_predictor_params["pca_based"]
+        # Motions between symmetric frames have no arbitrary sign.
+        self.revert_axis_swap = revert_axis_swap and not self.symmetric
+        self.revert_avd = avd_network_params["revert_axis_swap"] and not self.symmetric
+        drawing = dict(generator_params)
+        flow_predictor = PixelwiseFlowPredictor(
+            num_regions=num_regions,
+            num_channels=num_channels,
+            revert_axis_swap=self.revert_axis_swap,
+            convention=convention,
+            **drawing.pop("pixelwise_flow_predictor_params"),
+        )
+        self.generator = Generator(flow_predictor, num_channels=num_channels, convention=convention, **drawing)
+        maps = None
+        if prior == "awp":
+            maps = PriorMaps(**{**prior_params, "distance": prior_params["distance"] or "l2"})
+        self.region_predictor = RegionPredictor(
+            num_regions=num_regions,
+            num_channels=num_channels,
+            estimate_affine=estimate_affine,
+            region_affine=region_affine,
+            prior=maps,
+            prior_regions=prior_regions,
+            **{name: value for name, value in region_predictor_params.items() if name != "fast_svd"},
+        )
+        self.bg_predictor = BGMotionPredictor(num_channels=num_channels, **bg_predictor_params)
+        self.avd_network = AVDNetwork(
+            num_regions * _VALUES_OF_REGION,
+            avd_network_params["id_bottle_size"],
+            avd_network_params["pose_bottle_size"],
+        )
+        self.settings: Mapping[str, Any] = {}
+
+    def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Trainable.settings_in`: the prior, whose convolutions only regions with a prior have."""
+        state = contents.get("region_predictor")
+        if not isinstance(state, Mapping):
+            return {}
+        return {"prior": "awp" if "region1.weight" in state else "none"}
+
+    # --- motion and picture ------------------------------------------------------------------------------------------
+
+    def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
+        """See `MotionModel.motion`; regions are float32 in every precision mode."""
+        with full_precision(image):
+            region = self.region_predictor(image.float(), landmarks)
+        motion = {name: region[name] for name in ("shift", "affine", "covar") if name in region}
+        return motion if self.bg_predictor.bg_type == "zero" else {**motion, "frame": image}
+
+    def relative(
+        self,
+        source: Motion,
+        driving: Motion,
+        driving_initial: Motion,
+        mode: Mode,
+        *,
+        adapt_movement_scale: bool = True,
+        use_relative_jacobian: bool = True,
+    ) -> Motion:
+        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, which the
+        published code always does. The background stays still."""
+        regions = [{name: value.float() for name, value in m.items() if name != "frame"} for m in (source, driving)]
+        if mode == "standard":
+            return regions[1]
+        if mode == "avd":
+            if "affine" not in driving:
+                raise ValueError("expected regions with an affine frame (estimate_affine) for mode `avd`, got none")
+            return self._avd(*regions)
+        own, moved = regions
+        initial = {name: value.float() for name, value in driving_initial.items()}
+        change = moved["shift"] - initial["shift"]
+        if adapt_movement_scale:
+            change = change * (hull_area(own["shift"]) / hull_area(initial["shift"])).sqrt()[:, None, None]
+        result = {"shift": own["shift"] + change}
+        if "affine" not in moved:
+            return result
+        if not use_relative_jacobian:
+            return {**result, "affine": moved["affine"], "covar": moved["covar"]}
+        affine = moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]
+        covar = moved["covar"] if self.relative_covar == "driving" else affine @ affine.mT
+        return {**result, "affine": affine, "covar": covar}
+
+    def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
+        """See `MotionModel.encode`: the source, and its features at every level."""
+        return {"source": source, "features": self.generator.encode(source)}
+
+    def generate(
+        self,
+        encoded: dict[str, Any],
+        motion_source: Motion,
+        motion_driving: Motion,
+        condition: Condition | None = None,
+    ) -> dict[str, Any]:
+        """See `MotionModel.generate`; beside the prediction what `PixelwiseFlowPredictor` gives, `deformed` and
+        `bg_param`."""
+        batch = len(motion_driving["shift"])
+        source = expand_batch(encoded["source"], batch)
+        features = [expand_batch(level, batch) for level in encoded["features"]]
+        source_region = {name: expand_batch(value, batch) for name, value in motion_source.items() if name != "frame"}
+        driving_region = {name: value for name, value in motion_driving.items() if name != "frame"}
+        bg_param = None
+        if "frame" in motion_source and "frame" in motion_driving:
+            with full_precision(source):
+                frames = expand_batch(motion_source["frame"], batch), motion_driving["frame"]
+                bg_param = self.bg_predictor(*(frame.float() for frame in frames))
+        flow = condition.flow if condition is not None else None
+        predicted = self.generator.pixelwise_flow_predictor(source, driving_region, source_region, bg_param, flow)
+        drawn = self.generator(source, features, predicted["deformation"], predicted.get("occlusion_map"))
+        return {**predicted, **drawn, "bg_param": bg_param}
+
+    def _avd(self, source: Motion, driving: Motion) -> Motion:
+        """The AVD network's regions: whose face, and how it moves."""
+        affine = source["affine"].expand_as(driving["affine"])
+        if self.revert_avd:
+            turned = (affine @ inverse_2x2(driving["affine"], LEAST_VARIANCE))[..., :1, :1] < 0
+            affine = torch.where(turned, -affine, affine)
+        identity = torch.cat([source["shift"].expand_as(driving["shift"]), affine.flatten(2)], dim=2)  # -> (B, K, 6)
+        pose = torch.cat([driving["shift"], driving["affine"].flatten(2)], dim=2)
+        with full_precision(pose):
+            values = self.avd_network(identity.flatten(1), pose.flatten(1)).view_as(pose)
+        affine = values[..., 2:].unflatten(2, (2, 2))
+        return {"shift": values[..., :2], "affine": affine, "covar": affine @ affine.mT}
+
+    # --- training ----------------------------------------------------------------------------------------------------
+
+    def prepare_training(
+        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: AUEstimator | None = None
+    ) -> dict[str, Optimiser]:
+        """See `MotionModel.prepare_training`. Settings of Adam are the published ones."""
+        self.settings = settings
+        weights = settings["loss_weights"]
+        self.picture_loss = PictureLoss(
+            settings["scales"],
+            perceptual=weights["perceptual"],
+            pixel=weights["pixel"],
+            gradient=weights["gradient"],
+            vgg=vgg,
+            resample="stride",
+        )
+        self.avd_network.requires_grad_(False)
+        names = ("generator", "region_predictor", "bg_predictor")
+        networks = self.networks()
+        zones = self.generator.pixelwise_flow_predictor.zones
+        fast = [] if zones is None else list(zones.parameters())
+        known = set(fast)
+        slow = [weight for name in names for weight in networks[name].parameters() if weight not in known]
+        groups = [{"params": slow}, *([{"params": fast, "lr": settings["lr_zones"]}] if fast else [])]
+        adam = torch.optim.Adam(groups, lr=settings["lr"], betas=_ADAM_BETAS)
+        return {"optimizer_reconstruction": Optimiser(adam, names, {})}
+
+    def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `Trainable.losses`. Source: MRAA (Siarohin et al., 2021), training losses."""
+        source, driving = batch["source"], batch["driving"]
+        motion_source = self.motion(source, batch.get("source_landmarks"))
+        motion_driving = self.motion(driving, batch.get("driving_landmarks"))
+        generated = self.generate(self.encode(source), motion_source, motion_driving)
+        losses = {
+            **self.picture_loss(generated["prediction"], driving),
+            **self._equivariance(driving, batch.get("driving_landmarks"), motion_driving),
+        }
+        if self.settings["loss_weights"]["motion"]:
+            length = motion_length(generated["deformation"], source)
+            losses["motion"] = self.settings["loss_weights"]["motion"] * length
+        return losses, {**generated, "kp_source": motion_source["shift"], "kp_driving": motion_driving["shift"]}
+
+    def _equivariance(self, driving: Tensor, landmarks: Tensor | None, region: Motion) -> dict[str, Tensor]:
+        """Regions of a warped frame, warped back, are the frame's own. With a prior their places are given."""
+        weights = self.settings["loss_weights"]
+        shift_weight = 0.0 if self.needs_landmarks else weights["equivariance_shift"]
+        affine_weight = weights["equivariance_affine"] if "affine" in region else 0.0
+        if not shift_weight and not affine_weight:
+            return {}
+        with full_precision(driving):
+            warp = RandomWarp.draw(len(driving), driving, distance="l1", **self.settings["transform_params"])
+            grid = warp.grid((driving.shape[2], driving.shape[3]))
+            warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
+            given, usable = None, 1.0
+            if self.needs_landmarks:
+                given = warp.inverse(landmarks.float())
+                # A warp that folds the face has no inverse there.
+                usable = ((warp(given) - landmarks).abs().amax((1, 2)) < _FOUND).float()
+            moved = self.motion(warped, given)
+            losses = {}
+            if shift_weight:
+                losses["equivariance_shift"] = shift_weight * (region["shift"] - warp(moved["shift"])).abs().mean()
+            if affine_weight:
+                back = warp.jacobian(moved["shift"]) @ moved["affine"]
+                value = inverse_2x2(region["affine"], LEAST_VARIANCE) @ back
+                if self.symmetric:
+                    value = value @ value.mT  # free of the rotation that a covariance does not determine
+                elif self.revert_axis_swap:
+                    value = reverted(value)
+                identity = torch.eye(2, device=value.device)
+                missed = (identity - value).abs().mean((1, 2, 3))  # -> (B,)
+                losses["equivariance_affine"] = affine_weight * (usable * missed).mean()
+        return losses
+
+    def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
+        """See `MotionModel.prepare_avd`."""
+        if self.region_predictor.jacobian is None and not self.region_predictor.pca_based:
+            raise NotImplementedError("the AVD network needs regions with affine frames: estimate_affine")
+        self.settings = settings
+        self.requires_grad_(False)
+        self.avd_network.requires_grad_(True)
+        adam = torch.optim.Adam(self.avd_network.parameters(), lr=settings["lr"], betas=_ADAM_BETAS)
+        return {"optimizer_avd": Optimiser(adam, ("avd_network",), {})}
+
+    def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """See `MotionModel.avd_losses`. Source: MRAA (Siarohin et al., 2021), Sec. 3.4."""
+        self.region_predictor.eval()  # frozen: its statistics, too
+        with torch.no_grad():
+            source = self.motion(batch["source"], batch.get("source_landmarks"))
+            driving = self.motion(batch["driving"], batch.get("driving_landmarks"))
+            uniform = torch.rand(len(driving["shift"]), 1, 2, device=driving["shift"].device)
+            scale = 1 + self.settings["random_scale"] * (2 * uniform - 1)
+            other = {"shift": driving["shift"] * scale, "affine": driving["affine"] * scale[..., None]}
+        found = self._avd(source, other)
+        losses = {}
+        for name in ("shift", "affine"):
+            losses[name] = self.settings[f"lambda_{name}"] * (driving[name] - found[name]).abs().mean()
+        return losses, {}
