@@ -13,7 +13,7 @@ from config.options import RunOptions
 from config.schema import Config
 from devices import make_fabric
 from errors import UserError
-from frames_dataset import ClipLoader, PreparedClip, animation_pairs, find_detector, find_extractor
+from frames_dataset import ClipLoader, PreparedClip, animation_pairs, make_clip_loader
 from inference import Engine, Generated
 from video import SheetRow, side_by_side, write_frames, write_video
 
@@ -67,12 +67,11 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
 def make_loader(config: Config, engine: Engine) -> ClipLoader:
     """A loader of clips with what the model needs."""
     model = engine.model
-    return ClipLoader(
+    return make_clip_loader(
         config.dataset_params,
+        str(engine.fabric.device),
         landmarks=model.needs_landmarks,
         action_units=model.needs_action_units,
-        detector=find_detector(config.dataset_params, str(engine.fabric.device)),
-        extractor=find_extractor(config.dataset_params, str(engine.fabric.device)),
     )
 
 

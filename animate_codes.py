@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from animate import check_result, make_engine, make_loader, result_folder, write_one
 from animation_list import Planned, animate_list, content_hash, read_result, write_result
+from clip_files import read_list
 from clips import Clip, ClipError, open_clip
 from config.options import RunOptions
 from config.schema import Config
@@ -28,7 +29,7 @@ from faces.action_unit_tables import read_table
 from faces.action_units import TableRules, clip_action_units
 from faces.au_geometry import displace
 from faces.facs import MAX_INTENSITY, intensity_curves, parse_code
-from frames_dataset import ClipLoader, PreparedClip, clips_by_name, read_list, resolve_clip, table_rules
+from frames_dataset import ClipLoader, PreparedClip, clips_by_name, resolve_clip, table_rules
 from inference import Engine
 from video import SheetRow
 

@@ -14,6 +14,7 @@ import imageio.v3 as iio
 import numpy as np
 from natsort import natsorted
 from numpy.typing import NDArray
+from PIL import Image, ImageOps
 
 from errors import UserError
 
@@ -124,14 +125,23 @@ def read_picture(path: Path) -> Frame:
     Raises:
         ClipError: unreadable, or of a kind that has no 8-bit meaning.
     """
-    upright: dict[str, Any] = {} if path.suffix.lower() in (".tif", ".tiff") else {"plugin": "pillow", "rotate": True}
     try:
-        picture = np.asarray(iio.imread(path, index=0, **upright))
+        picture = _decoded(path)
     except FileNotFoundError as error:
         raise ClipError(f"{path}: no such picture") from error
     except Exception as error:  # decoders raise errors of many libraries
         raise ClipError(f"{path}: unreadable picture ({_first_line(error)}); replace or remove it") from error
     return _to_rgb(picture, path)
+
+
+def _decoded(path: Path) -> NDArray[Any]:
+    if path.suffix.lower() in (".tif", ".tiff"):
+        return np.asarray(iio.imread(path, index=0))
+    with Image.open(path) as picture:
+        if picture.mode in ("RGB", "L"):  # most pictures; imageio would take a third longer
+            ImageOps.exif_transpose(picture, in_place=True)
+            return np.asarray(picture)
+    return np.asarray(iio.imread(path, index=0, plugin="pillow", rotate=True))
 
 
 def count_frames(clip: Clip) -> int:

@@ -5,9 +5,7 @@ Sampling is a pure function of (seed, epoch, index): neither the number of worke
 Legend: T frames, H x W image.
 """
 
-import csv
 import logging
-import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,6 +20,8 @@ from torch.utils.data import Dataset, Sampler
 from tqdm import tqdm
 
 from augmentation import draw_augmentation
+from clip_checks import frame_doubts, landmark_doubt, training_problem
+from clip_files import LANDMARK_SUFFIXES, find_file, find_table, read_list, subject_of
 from clips import Clip, ClipError, Frame, find_clips, open_clip
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS, extract_action_units
@@ -31,8 +31,6 @@ from faces.flow import REVISION, TrackingSettings
 from faces.landmarks import LandmarkDetector, read_landmarks
 from faces.tracking import track
 from frame_cache import CachedClip, FrameCache
-
-LANDMARK_SUFFIXES = (".npy", ".csv", ".pts")
 
 Detector = Callable[[Frame], NDArray[np.float64]]
 """Finds the 68 landmarks of a frame, in its pixels: uint8 (H, W, 3) -> (68, 2)."""
@@ -52,12 +50,14 @@ class PreparedClip:
         cached: its decoded frames.
         landmarks: (T, 68, 2) in pixels of the resized frames, or None.
         action_units: (T, 17, 2), 0 to 1, left and right, or None.
+        doubts: what is odd about it, one line each.
     """
 
     clip: Clip
     cached: CachedClip
     landmarks: NDArray[np.float64] | None
     action_units: NDArray[np.float32] | None
+    doubts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -81,6 +81,7 @@ class ClipLoader:
         landmarks, action_units: whether clips need them.
         detector: finds landmarks on the first frame where `keypoint_dir` is not set.
         extractor: estimates action units where `au_dir` is not set.
+        tell: is told once of everything that is odd but no error.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class ClipLoader:
         action_units: bool,
         detector: Detector | None = None,
         extractor: Extractor | None = None,
+        tell: Callable[[str], None] = log.warning,
     ):
         self.params = params
+        self.tell = tell
         self.needs_landmarks = landmarks
         self.needs_action_units = action_units
         self.detector = detector
@@ -133,7 +136,10 @@ class ClipLoader:
                 units = self._action_units(clip, cached, split, action_unit_file)
         except (ValueError, FileNotFoundError, RuntimeError) as error:
             raise error if isinstance(error, ClipError) else ClipError(f"clip {clip.name}: {error}") from error
-        return PreparedClip(clip, cached, landmarks, units)
+        doubts = _doubts(clip, cached, landmarks)
+        for doubt in doubts:
+            self._tell_once(f"clip {clip.name}: {doubt}")
+        return PreparedClip(clip, cached, landmarks, units, doubts)
 
     def load_all(self, clips: list[Clip], split: str) -> tuple[list[PreparedClip], list[str]]:
         """Prepare clips, several at a time.
@@ -144,25 +150,36 @@ class ClipLoader:
             ClipError: a clip cannot be used (`on_bad_clip: error`), or none can.
         """
 
-        def attempt(clip: Clip) -> PreparedClip | ClipError:
-            try:
-                return self.load(clip, split)
-            except ClipError as error:
-                return error
-
         prepared, problems = [], []
-        with ThreadPoolExecutor() as pool:
-            for result in tqdm(pool.map(attempt, clips), "reading clips", len(clips), leave=False, disable=None):
-                if isinstance(result, PreparedClip):
-                    prepared.append(result)
-                elif self.params.on_bad_clip == "error":
-                    pool.shutdown(cancel_futures=True)
-                    raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
-                else:
-                    problems.append(str(result))
+        for result in self.attempt_all([(clip, True) for clip in clips], split):
+            if isinstance(result, PreparedClip):
+                prepared.append(result)
+            elif self.params.on_bad_clip == "error":
+                raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
+            else:
+                problems.append(str(result))
         if not prepared:
             raise ClipError(f"none of {len(clips)} clips can be used; the first: {problems[0]}")
         return prepared, problems
+
+    def attempt_all(self, clips: list[tuple[Clip, bool]], split: str) -> Iterator[PreparedClip | ClipError]:
+        """Prepare clips, several at a time, each with or without action units; what cannot be used comes as an error.
+
+        Yields:
+            One result a clip, in their order.
+        """
+
+        def attempt(item: tuple[Clip, bool]) -> PreparedClip | ClipError:
+            try:
+                return self.load(item[0], split, action_units=item[1])
+            except ClipError as error:
+                return error
+
+        pool = ThreadPoolExecutor()
+        try:
+            yield from tqdm(pool.map(attempt, clips), "reading clips", len(clips), leave=False, disable=None)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def fps(self, prepared: PreparedClip) -> float:
         """Frames a second, from the file or the config.
@@ -205,7 +222,7 @@ class ClipLoader:
         params, count = self.params, len(cached)
         rules = table_rules(params)
         if path is None and params.au_dir is not None:
-            path = _find_table(params.au_dir, clip.name, split)
+            path = find_table(params.au_dir, clip.name, split)
         if path is not None:
             return read_action_units(path, count, frame_numbers=clip.frame_numbers, rules=rules, notice=self._tell_once)
         if self.extractor is None:
@@ -219,12 +236,12 @@ class ClipLoader:
         return clip_action_units(table, count, rules=rules, notice=self._tell_once)
 
     def _tell_once(self, text: str) -> None:
-        """Warn, unless another clip, perhaps in another thread, has warned of the same."""
+        """Tell, unless another clip, perhaps in another thread, has told the same."""
         with self._telling:
             known = text in self._told
             self._told.add(text)
         if not known:
-            log.warning("%s", text)
+            self.tell(text)
 
 
 def table_rules(params: DatasetParams) -> TableRules:
@@ -232,11 +249,19 @@ def table_rules(params: DatasetParams) -> TableRules:
     return TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
 
 
-def _find_table(folder: Path, name: str, split: str) -> Path:
-    for merged in (folder / split / name / "merged_AU.csv", folder / name / "merged_AU.csv"):
-        if merged.exists():
-            return merged
-    return find_file(folder, name, split, (".csv",))
+def make_clip_loader(
+    params: DatasetParams,
+    device: str,
+    *,
+    landmarks: bool,
+    action_units: bool,
+    tell: Callable[[str], None] = log.warning,
+) -> ClipLoader:
+    """A loader that finds landmarks and action units on a device, as torch writes it, where files do not say them."""
+    detector, extractor = find_detector(params, device), find_extractor(params, device)
+    return ClipLoader(
+        params, landmarks=landmarks, action_units=action_units, detector=detector, extractor=extractor, tell=tell
+    )
 
 
 def find_detector(params: DatasetParams, device: str) -> Detector | None:
@@ -264,22 +289,6 @@ def find_extractor(params: DatasetParams, device: str) -> Extractor | None:
             return extract_action_units(frames, device)
 
     return extract
-
-
-def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) -> Path:
-    """The file of a clip, by its exact name, in a folder or in the folder's subfolder of the split.
-
-    Raises:
-        FileNotFoundError: none.
-        ValueError: several.
-    """
-    places = [folder / split / name, folder / name] if split else [folder / name]
-    found = [p for place in places for suffix in suffixes if (p := place.with_name(place.name + suffix)).exists()]
-    if not found:
-        raise FileNotFoundError(f"expected {places[-1]}{'|'.join(suffixes)}, found no such file")
-    if len(found) > 1:
-        raise ValueError(f"expected one file, found {' and '.join(str(path) for path in found)}; remove one")
-    return found[0]
 
 
 def split_clips(params: DatasetParams, split: str) -> list[Clip]:
@@ -310,10 +319,21 @@ def identity(name: str) -> str:
     return name.split("#")[0]
 
 
-def subject_of(name: str) -> str:
-    """The person in a clip: what stands before the first `_` or `#` of its name, as in sub01_EP02_01f (CASME II),
-    006_1_2 (SAMM) and s3_po_05 (SMIC-HS)."""
-    return re.split("[_#]", name)[0]
+def unfit_to_train(clip: PreparedClip, params: DatasetParams) -> str | None:
+    """Why a clip that can be used otherwise cannot be trained on; None where it can."""
+    return training_problem(
+        str(clip.clip.path),
+        len(clip),
+        has_landmarks=clip.landmarks is not None,
+        remove_head_motion=params.remove_head_motion,
+    )
+
+
+def _doubts(clip: Clip, cached: CachedClip, landmarks: NDArray[np.float64] | None) -> tuple[str, ...]:
+    doubts = frame_doubts(clip, cached.sizes)
+    if landmarks is not None and (doubt := landmark_doubt(landmarks, cached.frames().shape[1:3])):
+        doubts.append(doubt)
+    return tuple(doubts)
 
 
 class FramesDataset(Dataset[dict[str, Any]]):
@@ -330,10 +350,8 @@ class FramesDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, clips: list[PreparedClip], params: DatasetParams, *, seed: int, num_repeats: int):
         for clip in clips:
-            if len(clip) < 2:
-                raise ClipError(f"{clip.clip.path}: expected at least 2 frames to train on, got {len(clip)}")
-            if params.remove_head_motion and clip.landmarks is None:
-                raise ClipError(f"{clip.clip.path}: expected landmarks for remove_head_motion, got none")
+            if problem := unfit_to_train(clip, params):
+                raise ClipError(problem)
         self.params = params
         self.seed = seed
         groups: dict[str, list[PreparedClip]] = {}
@@ -442,25 +460,6 @@ def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
         source, driving = (resolve_clip(name, clips, params.pairs_list, line) for name in names)
         pairs.append((source, driving))
     return pairs
-
-
-def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a CSV file under the names of its header, blanks around names and cells left out.
-
-    Raises:
-        ClipError: unreadable, or one of `columns` is missing.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, restval="")
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ClipError(f"{path}: expected a readable CSV file ({error})") from error
-    stripped = [(line, {name.strip(): cell.strip() for name, cell in row.items() if name}) for line, row in rows]
-    if not rows or not set(columns) <= set(stripped[0][1]):
-        found = ", ".join(stripped[0][1]) if rows else "no rows"
-        raise ClipError(f"{path}: expected the columns {','.join(columns)}; found {found}")
-    return stripped
 
 
 def clips_by_name(params: DatasetParams) -> dict[str, Clip]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 
-from config.load import load_config
+from config.load import load_config, load_preparation
 from config.options import RunOptions
 from errors import UserError
 
@@ -18,13 +18,16 @@ MODES = {
     "train_au": "train_au:train_au",
     "reconstruction": "reconstruction:reconstruct",
     "animate": "animate:animate",
+    "check": "check:check",
+    "prepare": "prepare:prepare",
 }
-DRY_RUN = "dry_run:dry_run"
+PREPARE = "prepare"
+DRY_RUNS = {PREPARE: "prepare:describe"}
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every option is accepted with hyphens and with underscores."""
-    parser = argparse.ArgumentParser(description="Micro-expression generation: train, reconstruct, animate.")
+    parser = argparse.ArgumentParser(description="Micro-expression generation: prepare, train, reconstruct, animate.")
 
     def add(name: str, **settings) -> None:
         parser.add_argument(*dict.fromkeys((name, f"--{name[2:].replace('-', '_')}")), **settings)
@@ -68,9 +71,12 @@ def _device_ids(text: str) -> tuple[int, ...]:
 def run(arguments: argparse.Namespace) -> int:
     """Read the experiment and run the mode; returns the exit status."""
     assignments = arguments.set + ([f"seed={arguments.seed}"] if arguments.seed is not None else [])
-    config, notices = load_config(arguments.config, assignments)
-    if notices:
-        logging.info("%s: a published experiment, read with %s", arguments.config, "; ".join(notices))
+    if arguments.mode == PREPARE:
+        config = load_preparation(arguments.config, assignments)
+    else:
+        config, notices = load_config(arguments.config, assignments)
+        if notices:
+            logging.info("%s: a published experiment, read with %s", arguments.config, "; ".join(notices))
     options = RunOptions(
         config_path=arguments.config,
         checkpoint=arguments.checkpoint,
@@ -92,7 +98,8 @@ def run(arguments: argparse.Namespace) -> int:
         au_list=arguments.au_list,
         au_intensity=arguments.au_intensity,
     )
-    return _load(DRY_RUN if arguments.dry_run else MODES[arguments.mode])(config, options)
+    dry_run = DRY_RUNS.get(arguments.mode, "dry_run:dry_run")
+    return _load(dry_run if arguments.dry_run else MODES[arguments.mode])(config, options)
 
 
 def _load(entry: str) -> Callable[..., int]:

@@ -28,12 +28,13 @@ from checkpoints import (
     load_vgg19,
     read_checkpoint,
 )
+from clip_checks import batch_problem
 from config.options import RunOptions
 from config.schema import Config
 from config.sections import TrainAUParams, TrainAVDParams, TrainParams
 from devices import make_fabric, seed_step
 from errors import UserError
-from frames_dataset import ClipLoader, EpochSampler, FramesDataset, find_detector, find_extractor, split_clips
+from frames_dataset import EpochSampler, FramesDataset, make_clip_loader, split_clips
 from logger import RunLogger, run_folder
 from modules.model import Optimiser, Trainable
 from sync_batchnorm import synchronise
@@ -132,12 +133,11 @@ def new_folder(fabric: Fabric, options: RunOptions, mode: str) -> Path:
 
 def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats: int) -> FramesDataset:
     """Clips of the train split as pairs; rank 0 decodes them first, the others find them in the cache."""
-    loader = ClipLoader(
+    loader = make_clip_loader(
         config.dataset_params,
+        str(fabric.device),
         landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion,
         action_units=model.needs_action_units,
-        detector=find_detector(config.dataset_params, str(fabric.device)),
-        extractor=find_extractor(config.dataset_params, str(fabric.device)),
     )
     with fabric.rank_zero_first():
         clips, problems = loader.load_all(split_clips(config.dataset_params, "train"), "train")
@@ -170,11 +170,8 @@ class Trainer:
             rank=fabric.global_rank,
             world_size=fabric.world_size,
         )
-        if not self.sampler.steps:
-            raise UserError(
-                f"{len(dataset)} pairs an epoch fill no batch of {job.section.batch_size} on {fabric.world_size} "
-                f"device(s); lower batch_size or raise num_repeats"
-            )
+        if problem := batch_problem(len(dataset), job.section.batch_size, fabric.world_size):
+            raise UserError(problem)
         workers = job.section.dataloader_workers
         loader = DataLoader(
             dataset,

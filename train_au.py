@@ -16,7 +16,7 @@ from errors import UserError
 from faces.action_units import ACTION_UNITS, SIDES
 from faces.alignment import fit_similarity_robust
 from faces.au_geometry import read_geometry
-from frames_dataset import ClipLoader, PreparedClip, find_detector, find_extractor, split_clips
+from frames_dataset import PreparedClip, make_clip_loader, split_clips
 from modules.au_estimator import AUEstimator
 from train import Job, run_job
 
@@ -58,13 +58,7 @@ def write_report(path: Path, config: Config, model: AUEstimator, device: str) ->
     """
     try:
         clips = split_clips(config.dataset_params, "test")
-        loader = ClipLoader(
-            config.dataset_params,
-            landmarks=True,
-            action_units=True,
-            detector=find_detector(config.dataset_params, device),
-            extractor=find_extractor(config.dataset_params, device),
-        )
+        loader = make_clip_loader(config.dataset_params, device, landmarks=True, action_units=True)
         prepared, problems = loader.load_all(clips, "test")
     except UserError as error:
         log.warning("not measured on held-out clips: %s", error)

@@ -3,16 +3,21 @@
 import difflib
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from config.preparation import PrepareConfig
 from config.published import translate
-from config.schema import FAMILIES, FORMAT, Config
+from config.schema import FAMILIES, FORMAT, PREPARATION, Config, kind_of
+from config.sections import Section
 from errors import UserError
 
 _MAX_SHOWN = 60  # characters of a wrong value in a message
+
+
+Checked = TypeVar("Checked", bound=Section)
 
 
 class ConfigError(UserError):
@@ -56,13 +61,34 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 
 
 def load_config(path: Path, assignments: list[str] | None = None) -> Loaded:
-    """Read an experiment file and apply `--set` assignments.
+    """Read an experiment file and apply `--set` assignments, texts `path.to.key=value` whose value is read as YAML.
 
-    Args:
-        path: YAML file.
-        assignments: texts `path.to.key=value`; the value is read as YAML.
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, or holds wrong keys or values.
+        ConfigError: the file is missing, is no YAML mapping, holds wrong keys or values, or is one of `--mode prepare`.
+    """
+    raw = _read(path, assignments)
+    if kind_of(raw) == PREPARATION:
+        raise ConfigError(f"{path}: expected an experiment, got prepare_params; use it with --mode prepare")
+    return build_config(raw, str(path))
+
+
+def load_preparation(path: Path, assignments: list[str] | None = None) -> PrepareConfig:
+    """Read a file of `--mode prepare`; as `load_config`.
+
+    Raises:
+        ConfigError: the file is missing, is no YAML mapping, holds wrong keys or values, or is an experiment.
+    """
+    raw = _read(path, assignments)
+    if "prepare_params" not in raw:
+        raise ConfigError(f"{path}: expected the section prepare_params, got an experiment; see config/prepare-*.yaml")
+    return _validated(PrepareConfig, raw, str(path))
+
+
+def _read(path: Path, assignments: list[str] | None) -> dict[str, Any]:
+    """Parse YAML and apply assignments.
+
+    Raises:
+        ConfigError: the file is missing or no YAML mapping, or an assignment cannot be applied.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -73,7 +99,7 @@ def load_config(path: Path, assignments: list[str] | None = None) -> Loaded:
         raise ConfigError(f"{path}: expected sections such as `dataset_params:`, got {_short(raw)}")
     for assignment in assignments or []:
         _assign(raw, assignment)
-    return build_config(raw, str(path))
+    return raw
 
 
 def build_config(raw: dict[str, Any], name: str) -> Loaded:
@@ -96,10 +122,19 @@ def build_config(raw: dict[str, Any], name: str) -> Loaded:
     if not isinstance(family, str) or family not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ConfigError(f"{name}: model_params.family: expected one of {known}, got {_short(family)}")
+    return Loaded(_validated(FAMILIES[family], raw, name), notices)
+
+
+def _validated(config: type[Checked], raw: dict[str, Any], name: str) -> Checked:
+    """The settings of a parsed file.
+
+    Raises:
+        ConfigError: wrong keys or values, all of them in one message.
+    """
     try:
-        return Loaded(FAMILIES[family].model_validate(raw), notices)
+        return config.model_validate(raw)
     except ValidationError as error:
-        problems = _problems(error, FAMILIES[family])
+        problems = _problems(error, config)
         count = f"{len(problems)} problems" if len(problems) > 1 else "1 problem"
         raise ConfigError(f"{name}: {count}\n" + "\n".join(f"  {problem}" for problem in problems)) from error
 
@@ -133,7 +168,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
     at[key] = parse_value(value)
 
 
-def _problems(error: ValidationError, config: type[Config]) -> list[str]:
+def _problems(error: ValidationError, config: type[Section]) -> list[str]:
     known = _known_keys(TypeAdapter(config).json_schema())
     lines = []
     for problem in error.errors():

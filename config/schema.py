@@ -18,6 +18,7 @@ from config.families import (
     TpsTrainParams,
     WarpModelParams,
 )
+from config.preparation import PrepareConfig
 from config.sections import (
     AnimateParams,
     DatasetParams,
@@ -177,7 +178,13 @@ class MraaConfig(Config):
 FAMILIES: dict[str, type[Config]] = {"tps": TpsConfig, "warp": WarpConfig, "fomm": FommConfig, "mraa": MraaConfig}
 
 
-def _family_of(value: Any) -> str | None:
+PREPARATION = "prepare"
+
+
+def kind_of(value: Any) -> str | None:
+    """Family of an experiment, given as parsed YAML or as an object; `PREPARATION` for a file of `--mode prepare`."""
+    if "prepare_params" in value if isinstance(value, dict) else isinstance(value, PrepareConfig):
+        return PREPARATION
     model = value.get("model_params") if isinstance(value, dict) else getattr(value, "model_params", None)
     return model.get("family") if isinstance(model, dict) else getattr(model, "family", None)
 
@@ -186,8 +193,9 @@ AnyConfig = Annotated[
     Annotated[TpsConfig, Tag("tps")]
     | Annotated[WarpConfig, Tag("warp")]
     | Annotated[FommConfig, Tag("fomm")]
-    | Annotated[MraaConfig, Tag("mraa")],
-    Discriminator(_family_of),
+    | Annotated[MraaConfig, Tag("mraa")]
+    | Annotated[PrepareConfig, Tag(PREPARATION)],
+    Discriminator(kind_of),
     Field(title="Experiment"),
 ]
 

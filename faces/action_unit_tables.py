@@ -23,6 +23,9 @@ Side = Literal["both", "left", "right"]
 Kind = Literal["intensity", "probability", "binary"]
 
 _SAME_MOVEMENT = {43: 45}  # eyes closed and blink differ in duration only, and a frame has none
+SETTING = "dataset_params.au_"
+"""What messages put before the rules for tables, such as `min_confidence`, to name a key of the config."""
+
 _NUMBER_COLUMNS = ("frame", "frame_idx")
 _CONFIDENCE_COLUMNS = ("confidence", "FaceScore")
 
@@ -89,7 +92,7 @@ class ActionUnitTable:
     unusable: dict[int, str]
 
 
-def read_table(path: Path, min_confidence: float = 0.0) -> ActionUnitTable:
+def read_table(path: Path, min_confidence: float = 0.0, setting: str = SETTING) -> ActionUnitTable:
     """Read a CSV table; see `parse_table`.
 
     Raises:
@@ -102,11 +105,15 @@ def read_table(path: Path, min_confidence: float = 0.0) -> ActionUnitTable:
         raise ValueError(f"{path}: expected a readable CSV table ({error})") from error
     if not rows:
         raise ValueError(f"{path}: expected a CSV table, found an empty file")
-    return parse_table(rows[0], rows[1:], str(path), min_confidence)
+    return parse_table(rows[0], rows[1:], str(path), min_confidence, setting)
 
 
 def parse_table(
-    header: Sequence[str], rows: Sequence[Sequence[str | float]], name: str, min_confidence: float = 0.0
+    header: Sequence[str],
+    rows: Sequence[Sequence[str | float]],
+    name: str,
+    min_confidence: float = 0.0,
+    setting: str = SETTING,
 ) -> ActionUnitTable:
     """Bring a table into the common schema. The tool is known by the names of its columns:
 
@@ -123,6 +130,7 @@ def parse_table(
         rows: cells, as many a row as names.
         name: what messages call the table.
         min_confidence: of a row that can be used.
+        setting: as `SETTING`.
     Raises:
         ValueError: columns of no tool or of several, a missing or repeated column, a frame with two rows, a cell that
             is no number or out of range.
@@ -138,7 +146,7 @@ def parse_table(
     values = np.full((len(rows), len(columns)), np.nan)
     unusable: dict[int, str] = {}
     for r, row in enumerate(rows):
-        reason = _unusable(header, row, list(columns.values()), min_confidence, f"{name}: {labels[r]}")
+        reason = _unusable(header, row, list(columns.values()), min_confidence, setting, f"{name}: {labels[r]}")
         if reason:
             unusable[r] = reason
             continue
@@ -209,7 +217,7 @@ def _frame_numbers(header: list[str], rows: Sequence[Sequence[str | float]], nam
 
 
 def _unusable(
-    header: list[str], row: Sequence[str | float], values: list[int], min_confidence: float, where: str
+    header: list[str], row: Sequence[str | float], values: list[int], min_confidence: float, setting: str, where: str
 ) -> str | None:
     """Why a row's values say nothing; None where they do."""
     if all(_is_empty(row[at]) for at in values):
@@ -220,7 +228,7 @@ def _unusable(
         if column in header:
             confidence = _number(row[header.index(column)], f"{where}: {column}")
             if confidence < min_confidence:
-                return f"{column} {confidence:g}, below dataset_params.au_min_confidence ({min_confidence:g})"
+                return f"{column} {confidence:g}, below {setting}min_confidence ({min_confidence:g})"
     return None
 
 

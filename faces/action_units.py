@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.action_unit_tables import ACTION_UNITS, ActionUnitTable, Side, read_table
+from faces.action_unit_tables import ACTION_UNITS, SETTING, ActionUnitTable, Side, read_table
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
@@ -28,11 +28,13 @@ class TableRules:
         min_confidence: rows below cannot be used.
         unknown: action units that the tool does not estimate: an error, or 0 in every frame.
         max_gap: so many frames in a row without a usable row are interpolated; 0: such a frame is an error.
+        setting: what messages put before these names, to name a key of the config.
     """
 
     min_confidence: float = 0.0
     unknown: Literal["error", "zero"] = "error"
     max_gap: int = 0
+    setting: str = SETTING
 
 
 def read_action_units(
@@ -49,7 +51,7 @@ def read_action_units(
         ValueError: unreadable, not such a table, or not of this clip.
     """
     rules = rules or TableRules()
-    table = read_table(path, rules.min_confidence)
+    table = read_table(path, rules.min_confidence, rules.setting)
     return clip_action_units(table, num_frames, frame_numbers=frame_numbers, rules=rules, notice=notice)
 
 
@@ -90,7 +92,7 @@ def clip_action_units(
         else:
             values[t] = of_rows[row]
     if problems:
-        _interpolate(values, problems, labels, table.name, rules.max_gap)
+        _interpolate(values, problems, labels, table.name, rules)
         frames = ", ".join(str(labels[t]) for t in problems)
         notice(f"{table.name}: {len(problems)} of {num_frames} frames interpolated: {frames}")
     if table.kind != "intensity":
@@ -150,14 +152,14 @@ def _with_sides(table: ActionUnitTable, rules: TableRules, notice: Callable[[str
         if rules.unknown == "error":
             raise ValueError(
                 f"{table.name}: expected {len(ACTION_UNITS)} action units, but {says}; use a table of OpenFace or "
-                "py-feat, or take these as 0 with dataset_params.au_unknown: zero"
+                f"py-feat, or take these as 0 with {rules.setting}unknown: zero"
             )
-        notice(f"{says}; taken as 0 (dataset_params.au_unknown: zero)")
+        notice(f"{says}; taken as 0 ({rules.setting}unknown: zero)")
     return values
 
 
 def _interpolate(
-    values: NDArray[np.float64], problems: dict[int, str], labels: list[int], name: str, max_gap: int
+    values: NDArray[np.float64], problems: dict[int, str], labels: list[int], name: str, rules: TableRules
 ) -> None:
     """Fill the frames of `problems` linearly from the frames around them, in place.
 
@@ -165,7 +167,7 @@ def _interpolate(
         values: (T, 17, 2).
         problems: why a frame has no values, by frame from 0.
     Raises:
-        ValueError: a longer gap than `max_gap`, or one at an end, which could only be extrapolated.
+        ValueError: a longer gap than `rules.max_gap`, or one at an end, which could only be extrapolated.
     """
     for _, run in groupby(enumerate(problems), lambda pair: pair[1] - pair[0]):
         gap = [t for _, t in run]
@@ -173,8 +175,8 @@ def _interpolate(
         where = f"{name}: frame {labels[gap[0]]}: expected values, found {problems[gap[0]]}"
         if before < 0 or after == len(values):
             raise ValueError(f"{where}; at an end of the clip there is nothing to interpolate from")
-        if len(gap) > max_gap:
-            raise ValueError(f"{where}; dataset_params.au_max_gap: {len(gap)} interpolates gaps of this length")
+        if len(gap) > rules.max_gap:
+            raise ValueError(f"{where}; {rules.setting}max_gap: {len(gap)} interpolates gaps of this length")
         for t in gap:
             share = (t - before) / (after - before)
             values[t] = (1 - share) * values[before] + share * values[after]

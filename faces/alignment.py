@@ -104,7 +104,10 @@ def fit_similarity_robust(source: np.ndarray, target: np.ndarray, weights: np.nd
     fit = _solve(z, y, prior)
     for _ in range(ITERATIONS):
         residual = np.abs(y - fit.factor[..., None] * z - fit.offset[..., None])
-        spread = np.nanmedian(np.where(prior > 0, residual, np.nan), axis=-1, keepdims=True)
+        if residual.ndim == 1:  # the usual case; np.nanmedian takes four times as long
+            spread = np.median(residual[prior > 0], keepdims=True)
+        else:
+            spread = np.nanmedian(np.where(prior > 0, residual, np.nan), axis=-1, keepdims=True)
         spread = np.maximum(spread, 1e-9 * size)  # an exact fit must not divide by zero
         fit = _solve(z, y, prior / (1 + (residual / (2 * spread)) ** 2))
     return fit

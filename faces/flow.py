@@ -17,9 +17,10 @@ from faces.alignment import LANDMARKS, LEFT_EYE, RIGHT_EYE, Similarity, fit_simi
 FIRST_INNER = 27  # nose, eyes and mouth begin here; no usable crop cuts them off
 LIDS = slice(36, 48)
 LID_SLACK = 3.0
-REVISION = 3  # raised with every change of the results, so that cached tracks of an older one are not used
+REVISION = 4  # raised with every change of the results, so that cached tracks of an older one are not used
 MARGIN = 0.25  # share of the larger side by which jaw and brows may lie outside a tight crop
 MOVED = 4.0  # working pixels of head motion from which a frame is registered before its flow is computed
+DOUBT = 0.4  # confidence by the coarse flow back below which a finer one, which takes longer, decides
 ENOUGH = 17  # landmarks that must be followed for a frame to count as the same face
 STILL = Similarity(np.complex128(1), np.complex128(0))
 
@@ -84,9 +85,10 @@ class LandmarkFlow:
         self.size = tuple(np.maximum(np.ceil((high - low + 1) * self.scale), 16).astype(int).tolist())
         self.points = (landmarks - low + 0.5) * self.scale - 0.5
         self.head = STILL
-        self.flows = [cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) for _ in range(2)]
-        for flow in self.flows:
+        *self.flows, self.check = (cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) for _ in range(3))
+        for flow in (*self.flows, self.check):
             flow.setPatchStride(4)  # a third faster than the preset's 3, and as accurate here
+        self.check.setFinestScale(2)
         self._prepare_windows()
 
     def _prepare_windows(self) -> None:
@@ -144,14 +146,20 @@ class LandmarkFlow:
     def _match(self, image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Landmarks in a registered working image, (68, 2) working pixels, and their confidences (68,)."""
         first, second = (np.clip(np.rint(i), 0, 255).astype(np.uint8) for i in (self.image, image))
-        back = self.pool.submit(self.flows[1].calc, second, first, None)
+        back = self.pool.submit(self.check.calc, second, first, None)
         forward = _sample(self.flows[0].calc(first, second, None), self.centres[:, None] + self.window)
         motion = self.weights @ forward
-        returned = self.weights @ _sample(back.result(), (self.centres + motion)[:, None] + self.window)
+        confidence = self._agreement(motion, back.result())
+        if confidence.min() < DOUBT:
+            confidence = self._agreement(motion, self.flows[1].calc(second, first, None))
+        return self.points + motion + self._refine(image, forward), confidence
+
+    def _agreement(self, motion: np.ndarray, back: np.ndarray) -> np.ndarray:
+        """Confidence (68,) that `motion` (68, 2) and the flow back (h, w, 2), working pixels, undo each other."""
+        returned = self.weights @ _sample(back, (self.centres + motion)[:, None] + self.window)
         limit = self.settings.tolerance + 0.1 * np.linalg.norm(motion, axis=1)
         limit[LIDS] *= LID_SLACK
-        confidence = np.clip(1 - np.linalg.norm(motion + returned, axis=1) / limit, 0, 1)
-        return self.points + motion + self._refine(image, forward), confidence
+        return np.clip(1 - np.linalg.norm(motion + returned, axis=1) / limit, 0, 1)
 
     def _refine(self, image: np.ndarray, forward: np.ndarray) -> np.ndarray:
         """Common correction of the flow in each window that explains the picture best, (68, 2) working pixels.

@@ -1,9 +1,10 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from config.load import ConfigError, load_config, parse_value
+from config.load import ConfigError, load_config, load_preparation, parse_value
 from config.schema import TpsConfig, json_schema
 
 ROOT = Path(__file__).parents[1]
@@ -21,7 +22,59 @@ def write(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+PREPARATIONS = sorted((ROOT / "config").glob("prepare-*.yaml"))
+EXPERIMENTS = sorted(set((ROOT / "config").glob("*.yaml")) - set(PREPARATIONS))
+
+
+@pytest.mark.parametrize("path", PREPARATIONS, ids=lambda path: path.name)
+def test_every_shipped_preparation_loads_and_is_no_experiment(path):
+    assert load_preparation(path).prepare_params.output_dir
+    with pytest.raises(ConfigError, match=r"expected an experiment, got prepare_params; use it with --mode prepare"):
+        load_config(path)
+
+
+def test_an_experiment_is_no_preparation(write):
+    with pytest.raises(ConfigError, match="expected the section prepare_params, got an experiment"):
+        load_preparation(write(MINIMAL))
+
+
+def test_a_wrong_preparation_names_every_problem(write):
+    text = """
+format: 2
+prepare_params:
+  data_set: casme22
+  root_dir: release
+  crop_params: {margn: 0.3, size: 8}
+  landmark_params: {boxes: boxes.csv, backend: files}
+"""
+    with pytest.raises(ConfigError) as caught:
+        load_preparation(write(text))
+    for line in (
+        "prepare_params.data_set: expected 'casme2', 'samm'",
+        "prepare_params.output_dir: expected a value, got nothing",
+        "prepare_params.crop_params.margn: unknown key; did you mean prepare_params.crop_params.margin?",
+        "prepare_params.crop_params.size: expected greater than or equal to 16, got 8",
+        "prepare_params.landmark_params.boxes: expected `backend: face-alignment`, got `files`",
+    ):
+        assert line in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ("length=9", "prepare_params.length: expected together with `trim: true`"),
+        ("split_params={by: list}", "prepare_params.split_params.test_list: expected together with `by: list`"),
+        ("output_dir=.", "prepare_params.output_dir: expected a folder that does not hold root_dir"),
+        ("landmark_params={follow: files}", "landmark_params.backend: expected `files` together with"),
+    ],
+)
+def test_settings_of_a_preparation_fit_together(write, changes, message):
+    path = write("format: 2\nprepare_params: {data_set: folder, root_dir: a, output_dir: b, trim: false}\n")
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        load_preparation(path, [f"prepare_params.{changes}"])
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.name)
 def test_every_shipped_experiment_loads_without_notices(path):
     loaded = load_config(path)
     assert loaded.notices == []

@@ -7,10 +7,10 @@ import numpy as np
 import openpyxl
 import pytest
 
+from clip_files import subject_of
 from errors import UserError
 from faces.facs import parse_code
 from faces.landmarks import read_landmarks
-from frames_dataset import subject_of
 from preparation.clip_record import ClipRecord, Listing
 from preparation.readers import KINDS, read_data_set
 from tests.conftest import face_landmarks, write_clip

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from natsort import natsorted
 
+from clip_files import LANDMARK_SUFFIXES, subject_of
 from clips import VIDEO_SUFFIXES, Clip, ClipError, count_frames, frame_rate, open_clip, read_frames, read_picture
 from errors import UserError
-from frames_dataset import LANDMARK_SUFFIXES, subject_of
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Repair
 from preparation.readers.labels import (
     MissingApex,

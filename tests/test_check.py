@@ -1,0 +1,137 @@
+"""The validator of prepared and hand-made folders, and that training asks the same questions."""
+
+import logging
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+
+from clip_checks import batch_problem, frame_doubts, frame_gaps, landmark_doubt, name_doubts, training_problem
+from clips import open_clip
+from run import main
+from tests.conftest import FRAMES, SIZE, face_landmarks
+
+
+@pytest.fixture
+def check(clips_root, write_experiment, caplog):
+    """Runs `--mode check` on a data set; returns the exit status and what was said."""
+    caplog.set_level(logging.INFO)
+
+    def check(*assignments: str) -> tuple[int, str]:
+        caplog.clear()
+        experiment = write_experiment(clips_root, model_params__au_conditioning="concat")
+        settings = [part for assignment in assignments for part in ("--set", assignment)]
+        return main(["--config", str(experiment), "--mode", "check", *settings]), caplog.text
+
+    return check
+
+
+def test_a_good_folder_has_no_problems(check):
+    status, said = check()
+    assert status == 0
+    assert f"train: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 doubtful" in said
+    assert f"test: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 doubtful" in said
+
+
+def shorten(root):
+    for path in sorted((root / "train" / "b").iterdir())[1:]:
+        path.unlink()
+    for folder, suffix in (("landmarks", "npy"), ("au", "csv")):
+        (root / folder / f"b.{suffix}").unlink()
+    np.save(root / "landmarks" / "b.npy", face_landmarks())
+    lines = (root / "au" / "a.csv").read_text(encoding="utf-8").splitlines()
+    (root / "au" / "b.csv").write_text("\n".join(lines[:2]), encoding="utf-8")
+
+
+def resize_one(root):
+    iio.imwrite(root / "train" / "b" / "img4.png", np.zeros((SIZE // 2, SIZE, 3), np.uint8))
+
+
+def cut_table(root):
+    path = root / "au" / "b.csv"
+    path.write_text("\n".join(path.read_text(encoding="utf-8").splitlines()[:-1]), encoding="utf-8")
+
+
+def add_padded(root):
+    (root / "train" / "b").rename(root / "train" / "s1_b")
+    (root / "test" / "006").rename(root / "test" / "22_3_3")
+    (root / "landmarks" / "b.npy").rename(root / "landmarks" / "s1_b.npy")
+    (root / "au" / "b.csv").rename(root / "au" / "s1_b.csv")
+    (root / "landmarks" / "006.npy").rename(root / "landmarks" / "22_3_3.npy")
+    (root / "au" / "006.csv").rename(root / "au" / "22_3_3.csv")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (shorten, "b: expected at least 2 frames to train on, got 1"),
+        (
+            lambda root: (root / "train" / "b" / "img2.png").rename(root / "train" / "b" / "img9.png"),
+            "1 and 3, 6 and 9",
+        ),
+        (resize_one, "several sizes, 64 x 64, but 64 x 32 of img4.png"),
+        (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), "img3.png: unreadable picture"),
+        (lambda root: (root / "landmarks" / "b.npy").unlink(), "clip b: expected"),
+        (lambda root: (root / "landmarks" / "b.npy").rename(root / "landmarks" / "B.npy"), "padding or case; rename"),
+        (lambda root: (root / "test" / "006").rename(root / "test" / "6"), "006.npy, which differs in padding"),
+        (lambda root: np.save(root / "landmarks" / "b.npy", np.stack([face_landmarks() * 9] * 6)), "outside frame 0"),
+        (cut_table, "b.csv: frame 6: expected values, found no row"),
+        (add_padded, "clips 022_3_3 and 22_3_3 differ in padding or case only"),
+    ],
+)
+def test_a_problem_is_a_line_and_the_status(check, clips_root, spoil, line):
+    spoil(clips_root)
+    status, said = check()
+    assert status == 2
+    assert line in said
+
+
+def test_all_problems_come_at_once(check, clips_root):
+    (clips_root / "landmarks" / "a.npy").unlink()
+    resize_one(clips_root)
+    status, said = check("train_params.batch_size=64")
+    assert status == 2
+    assert "train: rejected: clip a: expected" in said
+    assert "train: doubtful: clip b: frames of several sizes" in said
+    assert "2 pairs an epoch fill no batch of 64" in said
+    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 2 doubtful" in said
+
+
+def test_an_empty_split_is_a_problem(check, clips_root):
+    (clips_root / "test").rename(clips_root / "elsewhere")
+    (clips_root / "test").mkdir()
+    status, said = check()
+    assert status == 2
+    assert "test: rejected" in said
+
+
+def test_training_warns_of_what_check_doubts(clips_root, write_experiment, caplog):
+    resize_one(clips_root)
+    assert main(["--config", str(write_experiment(clips_root)), "--set", "train_params.num_epochs=1"]) == 0
+    assert "clip b: frames of several sizes" in caplog.text
+
+
+def test_frame_numbers_may_rise_by_any_step():
+    assert frame_gaps((1, 2, 3)) is None
+    assert frame_gaps((10, 5, 15)) is None
+    assert frame_gaps((1,)) is None
+    assert frame_gaps((1, 2, 4, 5, 9)) == "frames are missing between 2 and 4, 5 and 9"
+
+
+def test_frames_without_numbers_have_no_gaps(tmp_path):
+    for name in ("a", "b"):
+        iio.imwrite(tmp_path / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
+    assert frame_doubts(open_clip(tmp_path), np.array([[8, 8], [8, 8]])) == []
+
+
+def test_single_questions():
+    face = face_landmarks(64)[None]
+    assert landmark_doubt(face, (64, 64)) is None
+    assert "frame 0" in landmark_doubt(face, (16, 64))
+    assert batch_problem(8, 4, 2) is None
+    assert "7 pairs" in batch_problem(7, 4, 2)
+    assert training_problem("a", 2, has_landmarks=False, remove_head_motion=False) is None
+    assert "expected landmarks for remove_head_motion" in training_problem(
+        "a", 2, has_landmarks=False, remove_head_motion=True
+    )
+    assert name_doubts(["s1", "s2", "s10"], "subjects") == []
