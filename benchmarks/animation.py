@@ -14,7 +14,8 @@ import torch
 from benchmarks.timing import in_turns
 from config.load import load_config
 from devices import make_fabric
-from modules.model import MotionModel, build_model
+from modules.face_frame import ACTION_UNITS
+from modules.model import Condition, MotionModel, build_model
 
 
 def main() -> None:
@@ -67,7 +68,9 @@ def generate(
         if not encode_once:
             source, encoded = model.motion(image, points), model.encode(image, points)
         motion = model.motion(image.expand(len(part), -1, -1, -1), part)
-        model.generate(encoded, source, motion)["prediction"].sum().item()  # waits for the device
+        asked = torch.full((len(part), len(ACTION_UNITS), 2), 0.1, device=image.device)
+        condition = Condition(au_diff=asked if model.needs_action_units else None)
+        model.generate(encoded, source, motion, condition)["prediction"].sum().item()  # waits for the device
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def program(*arguments: object, threads: int | None = 1) -> None:
 
 def last_checkpoint(folder: Path) -> Path | None:
     """Of the one run in a folder of run folders."""
-    return max(folder.glob("*/*-checkpoint.pth.tar"), default=None)
+    return max(folder.glob("*/[0-9]*.pth*"), default=None)
 
 
 def held_out_pairs(data: Path) -> list[dict[str, str]]:
