@@ -254,6 +254,22 @@ def robust_similarity(source: Tensor, target: Tensor, iterations: int = 5) -> Te
     return torch.cat([linear, shift.mT], dim=2)
 
 
+def follow_points(source: Tensor, driving: Tensor, driving_initial: Tensor, *, scaled: bool) -> Tensor:
+    """Points of one face, moved as those of another one have moved.
+
+    Args:
+        source: (B or 1, N, 2); driving: (B, N, 2); driving_initial: (B or 1, N, 2), before the movement.
+        scaled: by the root of the ratio of the hulls' areas, each sample by its own.
+    Returns:
+        (B, N, 2).
+    Source: FOMM (Siarohin et al., 2019), relative motion transfer.
+    """
+    change = driving - driving_initial
+    if scaled:
+        change = change * (hull_area(source) / hull_area(driving_initial)).sqrt()[:, None, None]
+    return source + change
+
+
 def hull_area(points: Tensor) -> Tensor:
     """Area of the convex hull of each point set: (B, N, 2) -> (B,).
 

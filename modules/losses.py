@@ -3,8 +3,8 @@
 Dimension letters: B batch, C channels, H x W image.
 """
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -76,6 +76,14 @@ class PictureLoss(nn.Module):
         self.pixel = pixel
         self.gradient = gradient
         self.vgg = vgg
+
+    @classmethod
+    def of(
+        cls, settings: Mapping[str, Any], vgg: VGG19 | None, resample: Literal["nearest", "stride"]
+    ) -> "PictureLoss":
+        """As the section `train_params` says."""
+        weights = {name: settings["loss_weights"][name] for name in ("perceptual", "pixel", "gradient")}
+        return cls(settings["scales"], **weights, vgg=vgg, resample=resample)
 
     def forward(self, prediction: Tensor, driving: Tensor) -> dict[str, Tensor]:
         """Two (B, 3, H, W) in [0, 1] -> weighted scalars `perceptual`, `pixel`, `gradient`, those that are in use."""

@@ -17,8 +17,8 @@ from modules.fomm.keypoint_detector import KPDetector, Prior
 from modules.geometry import (
     GridConvention,
     expand_batch,
+    follow_points,
     full_precision,
-    hull_area,
     inverse_2x2,
     motion_length,
     sample,
@@ -116,10 +116,8 @@ class FommModel(MotionModel):
             raise ValueError("expected mode `relative` or `standard`, got `avd`: the family has no such network")
         if mode == "standard":
             return driving
-        change = driving["value"] - driving_initial["value"]
-        if adapt_movement_scale:
-            change = change * (hull_area(source["value"]) / hull_area(driving_initial["value"])).sqrt()[:, None, None]
-        moved = {**driving, "value": source["value"] + change}
+        points = (motion["value"] for motion in (source, driving, driving_initial))
+        moved = {**driving, "value": follow_points(*points, scaled=adapt_movement_scale)}
         if use_relative_jacobian and "jacobian" in driving:
             turned = driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])
             moved["jacobian"] = turned @ source["jacobian"]
@@ -153,15 +151,7 @@ class FommModel(MotionModel):
     ) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_training`. Settings of Adam are the published ones."""
         self.settings = settings
-        weights = settings["loss_weights"]
-        self.picture_loss = PictureLoss(
-            settings["scales"],
-            perceptual=weights["perceptual"],
-            pixel=weights["pixel"],
-            gradient=weights["gradient"],
-            vgg=vgg,
-            resample="stride",
-        )
+        self.picture_loss = PictureLoss.of(settings, vgg, "stride")
         return {f"optimizer_{name}": self._optimiser(name) for name in ("generator", "discriminator", "kp_detector")}
 
     def _optimiser(self, name: str) -> Optimiser:

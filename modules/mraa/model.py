@@ -15,8 +15,8 @@ from modules.facial_prior import PriorMaps
 from modules.geometry import (
     GridConvention,
     expand_batch,
+    follow_points,
     full_precision,
-    hull_area,
     inverse_2x2,
     motion_length,
     sample,
@@ -145,10 +145,8 @@ class MraaModel(MotionModel):
             return self._avd(*regions)
         own, moved = regions
         initial = {name: value.float() for name, value in driving_initial.items()}
-        change = moved["shift"] - initial["shift"]
-        if adapt_movement_scale:
-            change = change * (hull_area(own["shift"]) / hull_area(initial["shift"])).sqrt()[:, None, None]
-        result = {"shift": own["shift"] + change}
+        shifts = (motion["shift"] for motion in (own, moved, initial))
+        result = {"shift": follow_points(*shifts, scaled=adapt_movement_scale)}
         if "affine" not in moved:
             return result
         if not use_relative_jacobian:
@@ -205,15 +203,7 @@ class MraaModel(MotionModel):
     ) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_training`. Settings of Adam are the published ones."""
         self.settings = settings
-        weights = settings["loss_weights"]
-        self.picture_loss = PictureLoss(
-            settings["scales"],
-            perceptual=weights["perceptual"],
-            pixel=weights["pixel"],
-            gradient=weights["gradient"],
-            vgg=vgg,
-            resample="stride",
-        )
+        self.picture_loss = PictureLoss.of(settings, vgg, "stride")
         self.avd_network.requires_grad_(False)
         names = ("generator", "region_predictor", "bg_predictor")
         networks = self.networks()

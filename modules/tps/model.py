@@ -16,9 +16,9 @@ from modules.face_frame import face_coordinates
 from modules.geometry import (
     aligned,
     expand_batch,
+    follow_points,
     full_precision,
     gaussian_blur,
-    hull_area,
     motion_length,
     resize_grid,
     sample,
@@ -121,10 +121,7 @@ class TPSModel(MotionModel):
             return {"fg_kp": kp_driving}
         if mode == "avd":
             return {"fg_kp": self._avd(kp_source.expand_as(kp_driving), kp_driving)}
-        change = kp_driving - kp_initial
-        if adapt_movement_scale:
-            change = change * (hull_area(kp_source) / hull_area(kp_initial)).sqrt()[:, None, None]
-        return {"fg_kp": kp_source + change}
+        return {"fg_kp": follow_points(kp_source, kp_driving, kp_initial, scaled=adapt_movement_scale)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
         """See `MotionModel.encode`: the source, its features at every level, and with `film` its face coordinates."""
@@ -201,14 +198,7 @@ class TPSModel(MotionModel):
     ) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_training`. Settings of Adam and of clipping are the published ones."""
         self.settings = settings
-        weights = settings["loss_weights"]
-        self.picture_loss = PictureLoss(
-            settings["scales"],
-            perceptual=weights["perceptual"],
-            pixel=weights["pixel"],
-            gradient=weights["gradient"],
-            vgg=vgg,
-        )
+        self.picture_loss = PictureLoss.of(settings, vgg, "nearest")
         if au_estimator is not None:
             self.relative_au_loss = RelativeAULoss(au_estimator, settings["au_weights"])
             self.to_low_pass = AntiAliasInterpolation2d(3, _LOW_PASS, "nearest")

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from modules.geometry import full_precision, hull_area, robust_similarity, sample
+from modules.geometry import follow_points, full_precision, robust_similarity, sample
 from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import TPS
 
@@ -63,11 +63,8 @@ class WarpModel(MotionModel):
             raise ValueError("the warp family has no network for mode `avd`; use `relative`")
         if mode == "standard":
             return driving
-        change = driving["landmarks"] - driving_initial["landmarks"]
-        if adapt_movement_scale:
-            areas = hull_area(source["landmarks"]) / hull_area(driving_initial["landmarks"])
-            change = change * areas.sqrt()[:, None, None]
-        return {"landmarks": source["landmarks"] + change}
+        points = (motion["landmarks"] for motion in (source, driving, driving_initial))
+        return {"landmarks": follow_points(*points, scaled=adapt_movement_scale)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> Tensor:
         """The source itself."""
