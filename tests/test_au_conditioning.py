@@ -76,6 +76,22 @@ def test_shading_changes_the_side_of_the_face_that_acts(side, columns):
     assert log_gain[: SIZE // 3].abs().max() == 0, "the brows rest"
 
 
+def test_shading_leaves_out_eyes_and_mouth():
+    shading = AUShading()
+    torch.nn.init.ones_(shading.log_gain)
+    every_unit = torch.ones(1, 17, 2)
+    log_gain = shading(every_unit, face_coordinates(landmarks(), (SIZE, SIZE)))[0, 0]
+    column, row = ((landmarks()[0] + 1) / 2 * (SIZE - 1)).round().long().unbind(-1)
+    assert log_gain[row[[37, 44, 62]], column[[37, 44, 62]]].abs().max() == 0, "lids and lips"
+    assert log_gain[row[[21, 31, 8]], column[[21, 31, 8]]].min() > 0, "brow, nose, chin"
+
+
+@pytest.mark.parametrize(("side", "columns"), [(LEFT, slice(SIZE // 2 + 4, None)), (RIGHT, slice(0, SIZE // 2 - 4))])
+def test_features_are_modulated_on_the_side_that_acts(side, columns):
+    active = active_regions(units(AU12, side), face_coordinates(landmarks(), (SIZE, SIZE)))[0]
+    assert active[AU12][:, columns].sum() > 0.7 * active.sum() > 0
+
+
 def test_shading_of_both_sides_is_the_mirror_image_of_itself():
     shading = AUShading()
     torch.nn.init.normal_(shading.log_gain, generator=torch.Generator().manual_seed(0))
