@@ -29,6 +29,8 @@ _SCALES = ((1.2, 1), (2.4, 2))  # standard deviation of a blur, and the step wit
 _UNIT = 0.03  # eye distances: about one pixel of half a face, in which motion is counted
 _CONTRAST = 4.0  # pixels over which contrast is evened out
 _NUISANCE_RIDGE = 1e-4
+_CHANCE = 0.15  # correlation of a unit's column with a change that is put down to chance, in faces never trained on
+_LEAST = 1e-12  # squared length of a change that is none
 
 
 class AUEstimator(Trainable):
@@ -39,13 +41,15 @@ class AUEstimator(Trainable):
     action units of intensity times (motion along the picture's own gradient + shading). `difference` solves for the
     intensities by least squares, beside free illumination and head motion, for the few units that act at a time; motion
     and shading of each unit are learned maps of half a face. The face itself enters through its gradient alone.
+    Training lets all units act, so that one which explains what another one did is seen, and unlearned.
 
     Args:
         landmark_motion: (A, 68, 2) displacement of the landmarks of the left half by each unit at full intensity, x
             lateral, y down, eye distances; where the learned motion starts. None leaves it out, for weights to be
             loaded.
     Source: linear appearance models fitted by least squares: active appearance models (Cootes et al., 2001), optical
-        flow in a parametric basis (Bergen et al., 1992); sparse coefficients (Tibshirani, 1996).
+        flow in a parametric basis (Bergen et al., 1992); sparse coefficients (Tibshirani, 1996), their threshold
+        in proportion to what is to be explained (Belloni et al., 2011).
     """
 
     needs_landmarks = needs_action_units = True
@@ -103,17 +107,17 @@ class AUEstimator(Trainable):
             source, driving: (2B, 1, *HALF_FACE), from `halves`.
             landmarks, source_au: see `difference`.
         """
-        return self._explained(source, driving, landmarks, source_au)[0]
+        return self._explained(source, driving, landmarks, source_au, _CHANCE)[0]
 
     def _explained(
-        self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None
+        self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None, chance: float
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The differences, the columns (2B, K, N) that explain the change and the change itself (2B, N)."""
         landmarks = landmarks.float()
         steps = eye_distances_a_pixel(landmarks, half_face_grids(landmarks)).flatten(0, 1)  # -> (2B, h, w, 2, 2)
         columns, change = self.au_estimator.columns(source, driving, steps)
         rest = None if source_au is None else source_au.float().clamp(0, 1).mT.flatten(0, 1)  # -> (2B, A)
-        return self.au_estimator.solve(columns, change, rest).unflatten(0, (-1, 2)).mT, columns, change
+        return self.au_estimator.solve(columns, change, rest, chance).unflatten(0, (-1, 2)).mT, columns, change
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -123,16 +127,7 @@ class AUEstimator(Trainable):
         network = self.au_estimator
         groups = [
             {"params": [network.motion, network.motion_scale], "lr": 3 * settings["lr"]},
-            {
-                "params": [
-                    network.shading,
-                    network.log_weight,
-                    network.log_ridge,
-                    network.log_threshold,
-                    network.gain,
-                ],
-                "lr": settings["lr"],
-            },
+            {"params": [network.shading, network.log_weight, network.log_ridge, network.gain], "lr": settings["lr"]},
             {"params": list(network.intensity.parameters()), "lr": 0.1 * settings["lr"], "weight_decay": 1e-2},
         ]
         adam = torch.optim.AdamW(groups, weight_decay=0.0)
@@ -149,7 +144,7 @@ class AUEstimator(Trainable):
         source, driving = _disguised(batch["source"], batch["driving"])
         landmarks = batch["source_landmarks"]
         halves = [self.halves(picture, landmarks) for picture in (source, driving)]
-        found, columns, change = self._explained(*halves, landmarks, batch["source_au"])
+        found, columns, change = self._explained(*halves, landmarks, batch["source_au"], chance=0.0)
         wanted = batch["au_diff"]
         moving = 1 + 4 * (wanted.abs() > 0.02)  # most units rest most of the time
         explained = torch.einsum("bk,bkn->bn", wanted.mT.flatten(0, 1), columns[:, : len(ACTION_UNITS)])
@@ -211,7 +206,6 @@ class _Networks(nn.Module):
         self.shading = nn.Parameter(torch.zeros(units, 1, *_MAPS))
         self.log_weight = nn.Parameter(torch.zeros(len(_SCALES), 1, *_MAPS))
         self.log_ridge = nn.Parameter(torch.full((units,), -6.0))
-        self.log_threshold = nn.Parameter(torch.full((units,), -3.0))
         self.gain = nn.Parameter(torch.ones(units))
         self.intensity = nn.Sequential(
             *(layer for i, o in ((1, 16), (16, 24), (24, 32)) for layer in (nn.Conv2d(i, o, 3, 2, 1), nn.ReLU())),
@@ -261,26 +255,30 @@ class _Networks(nn.Module):
             changes.append((thin[3] * thin[4] * stride).flatten(1))
         return torch.cat(columns, dim=2), torch.cat(changes, dim=1)
 
-    def solve(self, columns: Tensor, change: Tensor, rest: Tensor | None) -> Tensor:
+    def solve(self, columns: Tensor, change: Tensor, rest: Tensor | None, chance: float) -> Tensor:
         """Sparse regression: few units act at a time, and what the others could explain of a change is chance.
 
         Args:
             columns: (2B, K, N), action units first; change: (2B, N).
             rest: (2B, A) in [0, 1], intensities before the change; None sets no limits.
+            chance: correlation of a unit's column with the change up to which the unit rests; 0 lets all act.
         Returns:
-            (2B, A), minimum of squared error + ridge + sum of threshold * |intensity| within the limits.
+            (2B, A), minimum of squared error + ridge + sum of threshold * |intensity| within the limits; the threshold
+            is `chance` times the length of the column times that of the change, without what head and light explain.
         """
         units, count = len(ACTION_UNITS), len(_SCALES) * HALF_FACE[0] * HALF_FACE[1]
-        system, right = columns @ columns.mT / count, (columns @ change[..., None])[..., 0] / count
-        own, shared, other = system[:, :units, :units], system[:, units:, :units], system[:, units:, units:]
+        ordered = torch.cat([columns[:, :units], change[:, None], columns[:, units:]], dim=1)
+        products = ordered @ ordered.mT / count
+        own, shared, other = (
+            products[:, : units + 1, : units + 1],
+            products[:, units + 1 :, : units + 1],
+            products[:, units + 1 :, units + 1 :],
+        )
         other = other + _NUISANCE_RIDGE * torch.eye(other.shape[-1], device=other.device)
-        without = torch.linalg.solve(
-            other, torch.cat([shared, right[:, units:, None]], dim=-1)
-        )  # -> (2B, K - A, A + 1)
-        reduced = torch.cat([own, right[:, :units, None]], dim=-1) - shared.mT @ without
-        system, right = reduced[..., :units], reduced[..., units]
-        strength = system.diagonal(dim1=-2, dim2=-1)
-        threshold = self.log_threshold.exp() * strength
+        reduced = own - shared.mT @ torch.linalg.solve(other, shared)  # -> (2B, A + 1, A + 1)
+        system, right = reduced[:, :units, :units], reduced[:, :units, units]
+        lengths = reduced.diagonal(dim1=-2, dim2=-1).clamp_min(_LEAST).sqrt()
+        threshold = chance * lengths[:, :units] * lengths[:, units:]
         system = system + torch.diag(self.log_ridge.exp())
         low, high = (-torch.inf, torch.inf) if rest is None else (-rest / self.gain, (1 - rest) / self.gain)
         found = _sparse(system, right, threshold, low, high)

@@ -39,9 +39,8 @@ def brows_up() -> torch.Tensor:
 
 
 def sharp(estimator: AUEstimator) -> AUEstimator:
-    """Without shrinkage of what is found."""
+    """With little shrinkage of what is found."""
     estimator.au_estimator.log_ridge.data.fill_(-9.0)
-    estimator.au_estimator.log_threshold.data.fill_(-9.0)
     return estimator
 
 
@@ -135,18 +134,23 @@ def test_what_is_found_solves_the_sparse_regression():
     change = torch.einsum("bk,bkn->bn", true, columns) + 0.3 * torch.randn(4, 300, generator=generator)
     count = 300
     scale = (2 * HALF_FACE[0] * HALF_FACE[1] / count) ** 0.5  # the solver divides by the pixels of both scales
-    found = solver.solve(columns * scale, change * scale, torch.zeros(4, 17)).detach()
+    chance = 0.1
+    found = solver.solve(columns * scale, change * scale, torch.zeros(4, 17), chance).detach()
+
+    def unexplained(values):  # by head and light; (4, n, 300)
+        other = columns[:, 17:]
+        fit = torch.linalg.solve(other @ other.mT / count + 1e-4 * torch.eye(12), other @ values.mT / count)
+        return values - fit.mT @ other
+
+    lengths = unexplained(columns[:, :17]).square().mean(-1).sqrt()
+    threshold = chance * lengths * unexplained(change[:, None]).square().mean(-1).sqrt()
 
     # Optimality: a small change of any unit, the rest of the columns refitted, does not make the objective less.
     def objective(units):
         left = change - torch.einsum("bk,bkn->bn", units, columns[:, :17])
-        other = columns[:, 17:]
-        fit = torch.linalg.solve(other @ other.mT / count + 1e-4 * torch.eye(12), (other @ left[..., None]) / count)
-        error = (left - (fit * other).sum(1)).square().mean(1) + 1e-4 * fit.square().sum((1, 2))
-        projected = columns[:, :17] - ((columns[:, :17] @ other.mT) @ torch.linalg.inv(other @ other.mT)) @ other
-        strength = projected.square().mean(-1)
+        error = unexplained(left[:, None])[:, 0].square().mean(1)
         ridge = solver.log_ridge.exp() * units.square()
-        return (error / 2 + (ridge / 2 + solver.log_threshold.exp() * strength * units.abs()).sum(1)).detach()
+        return (error / 2 + (ridge / 2 + threshold * units.abs()).sum(1)).detach()
 
     least = objective(found)
     assert (found[:, [2, 7]] > 0.3).all()
@@ -156,6 +160,20 @@ def test_what_is_found_solves_the_sparse_regression():
             moved = found.clone()
             moved[:, unit] = (moved[:, unit] + step).clamp(0, 1)
             assert (objective(moved) >= least - 1e-6).all()
+
+
+def test_twice_the_change_is_twice_the_difference_and_few_units_act():
+    estimator = AUEstimator(brows_up())
+    source, driving = (estimator.halves(p, landmarks()) for p in (picture(), raised(picture(), AU2, LEFT, 0.3)))
+    steps = torch.eye(2).expand(2, *HALF_FACE, 2, 2)
+    solver = estimator.au_estimator
+    columns, change = solver.columns(source, driving, steps)
+    noise = 0.02 * torch.randn(change.shape, generator=torch.Generator().manual_seed(0))
+    once, twice, noisy = (solver.solve(columns, c, None, 0.15) for c in (change, 2 * change, change + noise))
+    torch.testing.assert_close(twice, 2 * once)
+    assert once[LEFT, AU2] > 0.1
+    for found in (once, noisy):
+        assert (found != 0).sum() < (solver.solve(columns, change, None, 0.0) != 0).sum()
 
 
 # --- the mode ---------------------------------------------------------------------------------------------------------
@@ -239,6 +257,14 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     same, generated = model.losses({**batch, "subject": torch.tensor([3, 3])}, epoch=2)
     assert torch.equal(generated["kp_source"], generated["kp_driving"]), "nobody drives himself"
     assert same["cross_keypoint"] < 1e-4 < losses["cross_keypoint"]
+
+    torch.nn.init.ones_(model.inpainting_network.au_shading.log_gain)
+    second = torch.tensor([0.0, 1.0])[:, None, None]
+    one = {"au_diff": second * batch["au_diff"], "driving_landmarks": torch.lerp(points, moved, second)}
+    _, generated = model.losses({**batch, **one}, epoch=2)
+    moves = (generated["kp_driving"] - generated["kp_source"]).flatten(1).any(1)
+    assert moves.tolist() == [True, False], "the first face is driven by the second person"
+    assert generated["log_gain"].flatten(1).any(1).tolist() == [True, False]
 
 
 def test_what_the_constraint_needs_is_asked_for_in_one_line(tmp_path, clips_root, write_experiment):
