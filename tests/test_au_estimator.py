@@ -1,11 +1,14 @@
 """The action-unit estimator, its training and the constraint it judges."""
 
 import csv
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
 import run
+import train_au
 from checkpoints import CheckpointError, load_au_estimator
 from config.load import ConfigError, build_config
 from modules.au_estimator import AUEstimator, RelativeAULoss
@@ -17,6 +20,7 @@ from tests.conftest import face_landmarks, tiny_experiment
 SIZE = 96
 AU2, AU12 = ACTION_UNITS.index(2), ACTION_UNITS.index(12)
 LEFT, RIGHT = 0, 1
+LOSSES = ("difference", "explanation", "intensity", "roughness", "motion", "shading")
 
 
 def landmarks() -> torch.Tensor:
@@ -104,6 +108,34 @@ def test_the_constraint_is_least_for_what_was_asked_for_and_punishes_a_unit_that
         RelativeAULoss(estimator, {3: 1.0})
 
 
+def test_every_picture_of_a_batch_is_judged_by_itself():
+    estimator = AUEstimator(brows_up())
+    pairs = [(picture(0), raised(picture(0), AU2, LEFT, 0.5)), (picture(1), raised(picture(1), AU12, RIGHT, 0.5))]
+    source, driving = (torch.cat(pictures) for pictures in zip(*pairs, strict=True))
+    together = estimator.difference(source, driving, landmarks().expand(2, -1, -1))
+    alone = torch.cat([estimator.difference(*pair, landmarks()) for pair in pairs])
+    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-3)
+
+
+def test_a_unit_that_explains_by_chance_rests_in_use_and_is_seen_in_training():
+    estimator = AUEstimator(brows_up())
+    image, half = picture(), torch.full((1, 17, 2), 0.5)
+    noisy = (image + 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    assert not estimator.difference(image, noisy, landmarks(), half)[:, AU12].any()
+    estimator.prepare_training({"lr": 0.01, "loss_weights": dict.fromkeys(LOSSES, 1.0)})
+    batch = {"source": image, "driving": noisy, "source_landmarks": landmarks(), "source_au": half}
+    losses, _ = estimator.losses({**batch, "au_diff": torch.full((1, 17, 2), 0.2)}, epoch=0)
+    losses["difference"].backward()
+    assert estimator.au_estimator.gain.grad[AU12] != 0
+
+
+def test_the_constraint_has_a_finite_gradient_where_nothing_changes():
+    estimator = AUEstimator(brows_up()).requires_grad_(False)
+    prediction, rest = picture().requires_grad_(), torch.zeros(1, 17, 2)
+    RelativeAULoss(estimator, {})(picture(), prediction, landmarks(), rest, torch.ones(1, 17, 2)).backward()
+    assert prediction.grad.isfinite().all()
+
+
 def test_the_constraint_has_a_gradient_in_the_prediction():
     estimator = AUEstimator(brows_up()).requires_grad_(False)
     prediction = raised(picture(), AU2, LEFT, 0.2).requires_grad_()
@@ -122,6 +154,8 @@ def test_a_unit_at_rest_cannot_fall_and_one_at_its_strongest_cannot_rise():
     assert estimator.difference(lifted, picture(), landmarks(), half)[0, AU2, LEFT].item() == pytest.approx(-0.1)
     rising = estimator.difference(picture(), lifted, landmarks(), torch.ones(1, 17, 2))[0]
     assert rising.max() <= 0
+    almost = estimator.difference(picture(), lifted, landmarks(), torch.full((1, 17, 2), 0.9))[0]
+    assert almost[AU2, LEFT].item() == pytest.approx(0.1)
 
 
 def test_what_is_found_solves_the_sparse_regression():
@@ -202,6 +236,17 @@ def test_train_au_writes_a_checkpoint_and_measures_held_out_clips(clips_root, wr
     assert rows[4]["r_difference"] == "nan", "what does not change correlates with nothing"
 
 
+def test_differences_are_measured_from_the_first_frame_of_each_clip(monkeypatch):
+    rising, units = np.linspace(0, 0.3, 5, dtype=np.float32), np.zeros((2, 5, 17, 2), np.float32)
+    units[:, :, AU2] = rising[:, None] + np.array([0.0, 0.5], np.float32)[:, None, None]
+    found = np.zeros((5, 17), np.float32)
+    found[:, AU2] = rising
+    monkeypatch.setattr(train_au, "_estimate", lambda _model, _clip: (found, found))
+    row = train_au.measure(AUEstimator(), [SimpleNamespace(action_units=of_clip) for of_clip in units])[AU2]
+    assert (row["clips"], row["r_difference"], row["mae"]) == (2, 1.0, 0.25)
+    assert row["r"] < 0.5
+
+
 def test_a_run_with_constraint_and_cross_identity_steps_trains_and_goes_on(clips_root, write_experiment, tmp_path):
     checkpoint = trained(clips_root, write_experiment, tmp_path) / "00000000-checkpoint.pth.tar"
     path = write_experiment(clips_root)
@@ -224,7 +269,7 @@ def test_a_run_with_constraint_and_cross_identity_steps_trains_and_goes_on(clips
     assert run.main([*command, *reconstruction]) == 0
 
 
-def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(tmp_path):
+def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(tmp_path, monkeypatch):
     experiment = tiny_experiment(tmp_path)
     experiment["model_params"]["au_conditioning"] = "film"
     experiment["dataset_params"]["remove_head_motion"] = True
@@ -248,7 +293,9 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     }
     losses, generated = model.losses(batch, epoch=2)
     assert set(losses) == {"cross_relative_au", "cross_keypoint", "cross_identity"}
-    assert not torch.equal(generated["kp_source"], generated["kp_driving"])
+    moves = generated["kp_driving"] - generated["kp_source"]
+    assert moves[..., 1].min() < -0.01, "brows go up"
+    assert moves.max() < 1e-6, "and nothing down"
     sum(losses.values()).backward()
     assert model.dense_motion_network.au_rest.gain.grad.abs() > 0
     assert model.inpainting_network.au_shading.log_gain.grad is None, "shading paints no motion"
@@ -259,12 +306,23 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     assert same["cross_keypoint"] < 1e-4 < losses["cross_keypoint"]
 
     torch.nn.init.ones_(model.inpainting_network.au_shading.log_gain)
+    _, generated = model.losses({**batch, "subject": torch.tensor([3, 3])}, epoch=2)
+    assert not generated["log_gain"].any()
     second = torch.tensor([0.0, 1.0])[:, None, None]
     one = {"au_diff": second * batch["au_diff"], "driving_landmarks": torch.lerp(points, moved, second)}
     _, generated = model.losses({**batch, **one}, epoch=2)
     moves = (generated["kp_driving"] - generated["kp_source"]).flatten(1).any(1)
     assert moves.tolist() == [True, False], "the first face is driven by the second person"
     assert generated["log_gain"].flatten(1).any(1).tolist() == [True, False]
+
+    # A face that has moved as it should, with another texture, is what these losses ask for.
+    shift, grid = torch.tensor([0.1, 0.0]), make_coordinate_grid((64, 64), points)
+    texture = 0.1 * (torch.arange(64) % 2 * 2 - 1.0)
+    moved_on = {"deformation": (grid - shift).expand(2, -1, -1, -1), "prediction": batch["source"] + texture}
+    monkeypatch.setattr(model, "generate", lambda *_: moved_on)
+    losses, _ = model.losses({**batch, "driving_landmarks": points + shift}, epoch=2)
+    assert losses["cross_keypoint"] < 1e-4
+    assert losses["cross_identity"] < 0.02 * config.train_params.cross_identity_weights.identity
 
 
 def test_what_the_constraint_needs_is_asked_for_in_one_line(tmp_path, clips_root, write_experiment):
