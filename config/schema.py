@@ -137,6 +137,12 @@ class FommConfig(Config):
                 "model_params.common_params.num_kp: expected 18 or 68, the points of a face, with a prior, got "
                 f"{model.common_params.num_kp}"
             )
+        levels, weights = model.discriminator_params.num_blocks, self.train_params.loss_weights
+        if weights.generator_gan and any(weights.feature_matching) and len(weights.feature_matching) != levels:
+            raise ValueError(
+                f"train_params.loss_weights.feature_matching: expected {levels} weights, one for each of "
+                f"discriminator_params.num_blocks, got {len(weights.feature_matching)}"
+            )
         return self
 
 

@@ -30,7 +30,7 @@ _UNIT = 0.03  # eye distances: about one pixel of half a face, in which motion i
 _CONTRAST = 4.0  # pixels over which contrast is evened out
 _NUISANCE_RIDGE = 1e-4
 _CHANCE = 0.15  # correlation of a unit's column with a change that is put down to chance, in faces never trained on
-_LEAST = 1e-12  # squared length of a change that is none
+_LEAST = 1e-12  # squared length, the least: its root has a finite gradient
 
 
 class AUEstimator(Trainable):

@@ -42,7 +42,8 @@ def fomm_experiment(root: Path, prior: str = "none", **changes) -> dict:
         },
         "discriminator_params": {"block_expansion": 4, "max_features": 16, "num_blocks": 3, "use_kp": True},
     }
-    experiment["train_params"]["loss_weights"] = {"perceptual": [], "pixel": 10, "generator_gan": 1}
+    weights = {"perceptual": [], "pixel": 10, "generator_gan": 1, "feature_matching": [10, 10, 10]}
+    experiment["train_params"]["loss_weights"] = weights
     for path, value in changes.items():
         *sections, key = path.split("__")
         at = experiment["model_params"]
@@ -246,6 +247,14 @@ def test_a_prior_needs_its_number_of_points(tmp_path):
     experiment = fomm_experiment(tmp_path, "ewp", common_params__num_kp=10)
     with pytest.raises(ConfigError, match="num_kp: expected 18 or 68, the points of a face, with a prior, got 10"):
         build_config(experiment, "test")
+
+
+def test_feature_matching_needs_a_weight_for_every_level(tmp_path):
+    experiment = fomm_experiment(tmp_path, discriminator_params__num_blocks=4)
+    with pytest.raises(ConfigError, match="feature_matching: expected 4 weights, one for each of .*, got 3"):
+        build_config(experiment, "test")
+    experiment["train_params"]["loss_weights"]["generator_gan"] = 0
+    build_config(experiment, "test")
 
 
 # --- relative motion --------------------------------------------------------------------------------------------------

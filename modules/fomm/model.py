@@ -189,7 +189,7 @@ class FommModel(MotionModel):
             losses["feature_matching"] = sum(
                 weight * (r - f).abs().mean()
                 for scale, (features, _) in fake.items()
-                for weight, r, f in zip(weights["feature_matching"], real[scale][0], features, strict=False)
+                for weight, r, f in zip(weights["feature_matching"], real[scale][0], features, strict=True)
             )
         return losses
 
