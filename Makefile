@@ -19,7 +19,7 @@ setup: .venv/installed
 	touch $@
 
 demo: setup
-	$(BIN)/python demo.py
+	$(BIN)/python -m demo
 
 test: setup
 	$(BIN)/python -m pytest

@@ -65,12 +65,12 @@ def _draw_affine(params: AugmentationParams, size: tuple[int, int], rng: Generat
     return np.concatenate([linear, shift[:, None]], axis=1).astype(np.float32)
 
 
-def augment(batch: dict[str, Any], *, stabilise: bool = False) -> dict[str, Tensor]:
+def augment(batch: dict[str, Any], *, remove_head_motion: bool = False) -> dict[str, Tensor]:
     """Turn a batch of pairs into network input and apply the changes drawn for them.
 
     Args:
         batch: collated pairs of `FramesDataset`, on any device.
-        stabilise: undo the head's own movement between the two frames, by the landmarks.
+        remove_head_motion: undo the head's own movement between the two frames, by the landmarks.
     Returns:
         The batch without `augmentation`; frames float32 (B, 3, H, W) in [0, 1].
     """
@@ -78,7 +78,7 @@ def augment(batch: dict[str, Any], *, stabilise: bool = False) -> dict[str, Tens
     out = {key: value for key, value in batch.items() if key != "augmentation"}
     frames = torch.stack([out["source"], out["driving"]], dim=1).float() / 255  # -> (B, 2, 3, H, W)
     maps = [drawn["affine"]] * 2
-    if stabilise:
+    if remove_head_motion:
         maps = [_compose(pose, drawn["affine"]) for pose in _half_way(*(out[key] for key in _LANDMARKS))]
     frames = _move(_jitter(frames, drawn["jitter"]), torch.stack(maps, dim=1))
     mirror = drawn["mirror"].bool()

@@ -1,24 +1,22 @@
-"""`--mode check`: every clip that training or animation would reject or misread, a line each, and counts."""
+"""`--mode check`: one line per clip that training or animation would reject or misread; and `--dry-run`."""
 
 import logging
 from dataclasses import dataclass, field
 
-from checkpoints import initial_model
-from clip_checks import batch_problem, name_doubts
-from clip_files import subject_of
-from clips import Clip, ClipError
+import yaml
+
+from clips.checks import batch_problem, name_warnings
+from clips.files import subject_of
+from clips.loader import ClipLoader, LoadedClip, make_clip_loader, unfit_to_train
+from clips.pairs import animation_pairs
+from clips.reading import Clip, ClipError
+from clips.splits import split_clips
+from config.experiment import Config
 from config.options import RunOptions
-from config.schema import Config
-from devices import make_fabric
-from frames_dataset import (
-    ClipLoader,
-    FramesDataset,
-    PreparedClip,
-    animation_pairs,
-    make_clip_loader,
-    split_clips,
-    unfit_to_train,
-)
+from core.devices import make_fabric
+from core.models import initial_model
+from frames_dataset import FramesDataset
+from modules.blocks import count_parameters
 
 log = logging.getLogger("check")
 
@@ -33,32 +31,32 @@ class Findings:
         use: what the split is for.
         usable: clips that can be used.
         rejected: why others cannot be.
-        doubts: what would be read, but hardly as it was meant.
+        warnings: what would be read, but hardly as it was meant.
     """
 
     use: str
-    usable: list[PreparedClip] = field(default_factory=list)
+    usable: list[LoadedClip] = field(default_factory=list)
     rejected: list[str] = field(default_factory=list)
-    doubts: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
-    def tell(self) -> int:
-        """Say everything, a line each, then counts; returns the number of problems."""
+    def report(self) -> int:
+        """Log everything, one line each, then counts; returns the number of problems."""
         for line in self.rejected:
             log.warning("%s: rejected: %s", self.use, line)
-        for line in self.doubts:
-            log.warning("%s: doubtful: %s", self.use, line)
+        for line in self.warnings:
+            log.warning("%s: warning: %s", self.use, line)
         frames = sum(len(clip) for clip in self.usable)
         subjects = len({subject_of(clip.name) for clip in self.usable})
         log.info(
-            "%s: %d clips of %d subjects, %d frames; %d rejected, %d doubtful",
+            "%s: %d clips of %d subjects, %d frames; %d rejected, %d warning",
             self.use,
             len(self.usable),
             subjects,
             frames,
             len(self.rejected),
-            len(self.doubts),
+            len(self.warnings),
         )
-        return len(self.rejected) + len(self.doubts)
+        return len(self.rejected) + len(self.warnings)
 
 
 def check(config: Config, options: RunOptions) -> int:
@@ -76,15 +74,30 @@ def check(config: Config, options: RunOptions) -> int:
             str(fabric.device),
             landmarks=landmarks,
             action_units=model.needs_action_units,
-            tell=log.debug,
+            warn=log.debug,
         )
 
     training = loader(landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion)
     devices = len(options.device_ids) if options.device_ids else 1
-    problems = _training(config, training, devices).tell()
-    problems += _animation(config, loader(landmarks=model.needs_landmarks)).tell()
+    problems = _training(config, training, devices).report()
+    problems += _animation(config, loader(landmarks=model.needs_landmarks)).report()
     log.info("no problems" if not problems else f"{problems} problem{'s' if problems > 1 else ''}")
     return FOUND_PROBLEMS if problems else 0
+
+
+def describe(config: Config, options: RunOptions) -> int:
+    """`--dry-run`: print the resolved settings, the size of each network and the number of clips.
+
+    Raises:
+        UserError: the clips cannot be found.
+    """
+    log.info("%s", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
+    for name, network in initial_model(config).networks().items():
+        log.info("%s: %s parameters", name, f"{count_parameters(network):,}")
+    if config.dataset_params.root_dir is not None:
+        for split in ("train", "test"):
+            log.info("%s: %d clips", split, len(split_clips(config.dataset_params, split)))
+    return 0
 
 
 def _training(config: Config, loader: ClipLoader, devices: int) -> Findings:
@@ -128,6 +141,6 @@ def _read(found: Findings, loader: ClipLoader, clips: list[tuple[Clip, bool]]) -
             found.rejected.append(str(result))
         else:
             found.usable.append(result)
-            found.doubts += [f"clip {result.name}: {doubt}" for doubt in result.doubts]
+            found.warnings += [f"clip {result.name}: {warning}" for warning in result.warnings]
     names = [clip.name for clip, _ in clips]
-    found.doubts += name_doubts(names, "clips") + name_doubts(map(subject_of, names), "subjects")
+    found.warnings += name_warnings(names, "clips") + name_warnings(map(subject_of, names), "subjects")

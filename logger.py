@@ -4,10 +4,11 @@ import json
 import logging
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -15,8 +16,9 @@ import yaml
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
-from checkpoints import write_checkpoint
-from config.schema import Config
+from config.experiment import Config
+from core.checkpoints import write_checkpoint
+from core.files import write_text
 
 log = logging.getLogger("run")
 
@@ -34,12 +36,17 @@ def run_folder(log_dir: Path, stem: str) -> Path:
     raise FileExistsError(f"{log_dir / name}: a hundred runs started this second; try again")
 
 
-def log_to_file(folder: Path) -> logging.Handler:
-    """Append what the program says to `log.txt` of a folder."""
+@contextmanager
+def log_to_file(folder: Path) -> Iterator[None]:
+    """Append everything that is logged in this context to `log.txt` of a folder."""
     handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
-    return handler
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
 
 
 class RunLogger:
@@ -56,11 +63,11 @@ class RunLogger:
         self.folder = folder
         self.keep_checkpoints = keep_checkpoints
         self.checkpoint_suffix = checkpoint_suffix
-        text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
-        (folder / "config.yaml").write_text(text, encoding="utf-8")
-        self._handler = log_to_file(folder)
-        self._stats: TextIO = (folder / "stats.jsonl").open("a", encoding="utf-8")
-        self._board = SummaryWriter(str(folder / "tensorboard"))
+        write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+        self._open = ExitStack()
+        self._open.enter_context(log_to_file(folder))
+        self._stats = self._open.enter_context((folder / "stats.jsonl").open("a", encoding="utf-8"))
+        self._board = self._open.enter_context(SummaryWriter(str(folder / "tensorboard")))
 
     def __enter__(self) -> "RunLogger":
         return self
@@ -68,10 +75,7 @@ class RunLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stats.close()
-        self._board.close()
-        logging.getLogger().removeHandler(self._handler)
-        self._handler.close()
+        self._open.close()
 
     def log_step(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
         """Append a line of `stats.jsonl` and the TensorBoard curves; `step` counts from the run's beginning."""

@@ -12,11 +12,12 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from config.options import RunOptions
 from config.preparation import PrepareConfig, PrepareParams, PrepareSplitParams
+from core.files import write_text
 from errors import UserError
 from preparation.clip_maker import Task, is_done, make_clip
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.onset import OnsetDetector, read_boxes
-from preparation.output import Output, write_text
+from preparation.output import Output
 from preparation.planning import Planner
 from preparation.readers import read_data_set
 from preparation.report import write_report
@@ -158,7 +159,7 @@ def _detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | Non
         return None
 
     def device() -> str:
-        from devices import make_fabric  # torch takes seconds to load
+        from core.devices import make_fabric  # torch takes seconds to load
 
         return str(make_fabric(options.device_ids).device)
 

@@ -1,24 +1,24 @@
 """`--mode reconstruction`: generate test clips anew from their first frame and measure the difference."""
 
-import hashlib
-import json
 import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
-from animate import make_engine, make_loader, result_folder
-from animation_list import content_hash
+from clips.loader import ClipLoader, LoadedClip
+from clips.splits import split_clips
+from config.experiment import Config
 from config.options import RunOptions
-from config.schema import Config
-from frames_dataset import ClipLoader, PreparedClip, split_clips
-from inference import Engine
+from generation.batch import Batch, content_hash
+from generation.engine import Engine
+from generation.setup import make_engine, make_loader, result_folder
 from logger import log_to_file
-from metrics import PICTURE_METRICS, picture_metrics
-from results import ResultTable
-from video import side_by_side, write_frames, write_video
+from output.metrics import PICTURE_METRICS, picture_metrics
+from output.video import side_by_side, write_frames, write_video
 
 log = logging.getLogger("reconstruction")
 
@@ -33,8 +33,25 @@ COLUMNS = [
 ]
 
 
+@dataclass(frozen=True)
+class ReconstructionJob:
+    """A clip to generate anew."""
+
+    clip: LoadedClip
+
+    @property
+    def name(self) -> str:
+        """Name of the clip."""
+        return self.clip.name
+
+    @property
+    def inputs(self) -> str:
+        """Hash of the clip."""
+        return content_hash(self.clip)
+
+
 def reconstruct(config: Config, options: RunOptions) -> int:
-    """Reconstruct the test clips; the static copy of the first frame, which anybody can make, stands beside.
+    """Reconstruct the test clips; beside each stands the static copy of its first frame, which needs no model.
 
     Returns:
         Exit status 0.
@@ -45,36 +62,30 @@ def reconstruct(config: Config, options: RunOptions) -> int:
     engine, weights = make_engine(config, options, params.batch_size)
     loader = make_loader(config, engine)
     folder = result_folder(options, "reconstruction")
-    handler = log_to_file(folder)
-    try:
+    with log_to_file(folder):
         clips, problems = loader.load_all(split_clips(config.dataset_params, "test")[: params.num_videos], "test")
         for problem in problems:
             log.warning("left out: %s", problem)
-        table = ResultTable(folder / "results.csv", COLUMNS)
-        settings = json.dumps([weights, config.model_options, params.format])
-        for clip in tqdm(clips, "reconstructing", unit="clip", disable=None):
-            key = hashlib.sha256(f"{settings} {content_hash(clip)}".encode()).hexdigest()[:16]
-            if not table.finished(clip.name, key):
-                table.add({**_reconstruct_clip(config, engine, loader, clip, folder), "key": key})
-        _summarise([table.rows[clip.name] for clip in clips], folder)
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+        batch = Batch(folder, COLUMNS, [weights, config.model_options, params.format])
+        generate = partial(_reconstruct_clip, config, engine, loader)
+        finished = batch.run(clips, ReconstructionJob, generate, title="reconstructing", skip_bad=False)
+        _log_means([row for _, row in finished])
     return 0
 
 
 def _reconstruct_clip(
-    config: Config, engine: Engine, loader: ClipLoader, clip: PreparedClip, folder: Path
+    config: Config, engine: Engine, loader: ClipLoader, job: ReconstructionJob, folder: Path
 ) -> dict[str, Any]:
-    params = config.reconstruction_params
+    """Generate one clip, write it beside the true one, and return its row of `results.csv`."""
+    params, clip = config.reconstruction_params, job.clip
     truth = clip.cached.frames()
     frames = [generated.frame for generated in engine.reconstruct(clip)]
-    write_frames(folder / clip.name, frames)
+    write_frames(folder, frames)
     video = ""
     if params.format != ".png":
         beside = side_by_side(list(truth), frames)
-        fps, crf = loader.fps(clip), config.animate_params.crf
-        video = write_video(folder / f"{clip.name}{params.format}", beside, fps, crf=crf).name
+        path = folder.with_name(f"{folder.name}{params.format}")
+        video = write_video(path, beside, loader.fps(clip), crf=config.animate_params.crf).name
     ours = picture_metrics(truth, frames)
     static = picture_metrics(truth, [truth[0]] * len(truth))
     return {
@@ -82,15 +93,11 @@ def _reconstruct_clip(
         "frames": len(frames),
         **{name: round(value, 6) for name, value in ours.items()},
         **{f"static_{name}": round(value, 6) for name, value in static.items()},
-        "folder": clip.name,
         "video": video,
     }
 
 
-def _summarise(rows: list[dict[str, str]], folder: Path) -> None:
-    def mean(name: str) -> float:
-        return float(np.mean([float(row[name]) for row in rows]))
-
+def _log_means(rows: Sequence[dict[str, str]]) -> None:
     for name in PICTURE_METRICS:
-        log.info("%s: %.4f, static copy %.4f", name, mean(name), mean(f"static_{name}"))
-    log.info("%d clips in %s", len(rows), folder)
+        ours, static = (np.mean([float(row[column]) for row in rows]) for column in (name, f"static_{name}"))
+        log.info("%s: %.4f, static copy %.4f", name, ours, static)

@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
         au_list=arguments.au_list,
         au_intensity=arguments.au_intensity,
     )
-    dry_run = DRY_RUNS.get(arguments.mode, "dry_run:dry_run")
+    dry_run = DRY_RUNS.get(arguments.mode, "check:describe")
     return _load(dry_run if arguments.dry_run else MODES[arguments.mode])(config, options)
 
 

@@ -18,27 +18,21 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from augmentation import augment
-from checkpoints import (
-    checkpoint_contents,
-    finished_epoch,
-    initial_model,
-    load_au_estimator,
-    load_networks,
-    load_optimisers,
-    load_vgg19,
-    read_checkpoint,
-)
-from clip_checks import batch_problem
+from clips.checks import batch_problem
+from clips.loader import make_clip_loader
+from clips.splits import split_clips
+from config.experiment import Config
 from config.options import RunOptions
-from config.schema import Config
 from config.sections import TrainAUParams, TrainAVDParams, TrainParams
-from devices import make_fabric, seed_step
+from core.checkpoints import checkpoint_contents, finished_epoch, load_networks, load_optimisers, read_checkpoint
+from core.devices import make_fabric, seed_step
+from core.models import initial_model, load_au_estimator, load_vgg19
 from errors import UserError
-from frames_dataset import EpochSampler, FramesDataset, make_clip_loader, split_clips
+from frames_dataset import EpochSampler, FramesDataset
 from logger import RunLogger, run_folder
 from modules.model import Optimiser, Trainable
+from output.visualizer import Visualizer
 from sync_batchnorm import synchronise
-from visualizer import Visualizer
 
 log = logging.getLogger("train")
 
@@ -52,14 +46,14 @@ class Job:
         losses: method of the model that gives the losses, `losses` or `avd_losses`.
         optimisers: by name in checkpoints.
         mode: key of the model's published checkpoint names.
-        stabilise: undo the head's own movement between the frames of a pair.
+        remove_head_motion: undo the head's own movement between the frames of a pair.
     """
 
     section: TrainParams | TrainAVDParams | TrainAUParams
     losses: str
     optimisers: dict[str, Optimiser]
     mode: str
-    stabilise: bool
+    remove_head_motion: bool
 
 
 def train(config: Config, options: RunOptions) -> int:
@@ -82,8 +76,8 @@ def train(config: Config, options: RunOptions) -> int:
         optimisers = model.prepare_training(settings, vgg, estimator)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
-    stabilise = config.dataset_params.remove_head_motion
-    return run_job(fabric, config, options, model, Job(section, "losses", optimisers, "train", stabilise))
+    job = Job(section, "losses", optimisers, "train", config.dataset_params.remove_head_motion)
+    return run_job(fabric, config, options, model, job)
 
 
 def run_job(
@@ -244,7 +238,7 @@ class Trainer:
         began = time.perf_counter()
         for raw in self.loader:
             seed_step(self.config.seed, epoch, done, self.fabric.global_rank)
-            batch = augment(raw, stabilise=self.job.stabilise)
+            batch = augment(raw, remove_head_motion=self.job.remove_head_motion)
             terms, generated = self._step(batch, epoch, done)
             done += 1
             if logger and bar is not None:

@@ -1,7 +1,5 @@
 """Training of the action-unit estimator, which judges pictures for the relative action-unit constraint."""
 
-import csv
-import io
 import logging
 from pathlib import Path
 
@@ -9,15 +7,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from clips.loader import LoadedClip, make_clip_loader
+from clips.splits import split_clips
+from config.experiment import Config
 from config.options import RunOptions
-from config.schema import Config
-from devices import make_fabric
+from core.devices import make_fabric
+from core.files import write_text
 from errors import UserError
 from faces.action_units import ACTION_UNITS, SIDES
 from faces.alignment import fit_similarity_robust
 from faces.au_geometry import read_geometry
-from frames_dataset import PreparedClip, make_clip_loader, split_clips
 from modules.au_estimator import AUEstimator
+from output.result_table import csv_text
 from train import Job, run_job
 
 log = logging.getLogger("train_au")
@@ -46,7 +47,7 @@ def train_au(config: Config, options: RunOptions) -> int:
     def report(folder: Path) -> None:
         write_report(folder / REPORT, config, model, str(fabric.device))
 
-    job = Job(section, "losses", optimisers, "train_au", stabilise=True)
+    job = Job(section, "losses", optimisers, "train_au", remove_head_motion=True)
     return run_job(fabric, config, options, model, job, report)
 
 
@@ -66,19 +67,13 @@ def write_report(path: Path, config: Config, model: AUEstimator, device: str) ->
     for problem in problems:
         log.warning("left out: %s", problem)
     rows = measure(model.eval(), prepared)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    temporary = path.with_name(f".writing-{path.name}")
-    temporary.write_text(text.getvalue(), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, csv_text(COLUMNS, rows))
     log.info("held-out clips: %s", path)
     for row in rows:
         log.info("AU%-2d %3d clips, MAE %.3f, r %.2f, r of differences %.2f", *(row[name] for name in COLUMNS))
 
 
-def measure(model: AUEstimator, clips: list[PreparedClip]) -> list[dict[str, float]]:
+def measure(model: AUEstimator, clips: list[LoadedClip]) -> list[dict[str, float]]:
     """Rows of the report; a correlation with something that does not change is NaN."""
     found = [_estimate(model, clip) for clip in clips]
     true = [clip.action_units.mean(-1) for clip in clips if clip.action_units is not None]
@@ -95,7 +90,7 @@ def measure(model: AUEstimator, clips: list[PreparedClip]) -> list[dict[str, flo
     return rows
 
 
-def _estimate(model: AUEstimator, clip: PreparedClip) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _estimate(model: AUEstimator, clip: LoadedClip) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Intensities, and differences to the first frame, of a clip: (T, 17) each, left and right averaged."""
     assert clip.landmarks is not None, "the estimator's clips are loaded with landmarks"
     assert clip.action_units is not None, "the estimator's clips are loaded with action units"

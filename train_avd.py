@@ -1,9 +1,9 @@
 """Training of the AVD network, which carries movement from one person to another; every other network is frozen."""
 
-from checkpoints import initial_model
+from config.experiment import Config
 from config.options import RunOptions
-from config.schema import Config
-from devices import make_fabric
+from core.devices import make_fabric
+from core.models import initial_model
 from errors import UserError
 from train import Job, run_job
 
@@ -28,5 +28,5 @@ def train_avd(config: Config, options: RunOptions) -> int:
         optimisers = model.prepare_avd(section.model_dump())
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
-    stabilise = config.dataset_params.remove_head_motion
-    return run_job(fabric, config, options, model, Job(section, "avd_losses", optimisers, "train_avd", stabilise))
+    job = Job(section, "avd_losses", optimisers, "train_avd", config.dataset_params.remove_head_motion)
+    return run_job(fabric, config, options, model, job)

@@ -29,12 +29,12 @@ from benchmarks.demo_runs import (
     unit_changes,
     write_rows,
 )
-from checkpoints import load_au_estimator
 from config.load import load_config
-from data.demo_geometry import SIDES
-from data.demo_set import intensities, read_settings
-from data.make_demo import make_demo
-from data.measure_demo import Shown, measure
+from core.models import load_au_estimator
+from demo.data_set import intensities, read_settings
+from demo.geometry import SIDES
+from demo.make_demo import make_demo
+from demo.measure import Shown, measure
 from faces.action_units import ACTION_UNITS
 from modules.au_estimator import AUEstimator
 

@@ -13,9 +13,10 @@ import torch
 
 from benchmarks.timing import in_turns
 from config.load import load_config
-from devices import make_fabric
+from core.devices import make_fabric
+from core.models import build_model
 from modules.face_frame import ACTION_UNITS
-from modules.model import Condition, MotionModel, build_model
+from modules.model import Condition, MotionModel
 
 
 def main() -> None:
@@ -27,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     config = load_config(arguments.config, []).config
     fabric = make_fabric(None, config.train_params.precision)
-    model = fabric.to_device(build_model(config.family, config.model_options).eval())
+    model = fabric.to_device(build_model(config).eval())
     height, width = (config.dataset_params.frame_shape or (256, 256, 3))[:2]
     generator = torch.Generator().manual_seed(0)
     image = fabric.to_device(torch.rand(1, 3, height, width, generator=generator))

@@ -15,9 +15,10 @@ import imageio.v3 as iio
 import numpy as np
 import torch
 
-from checkpoints import initial_model, load_networks, read_checkpoint
 from config.load import load_config
-from data.demo_set import intensities, read_settings
+from core.checkpoints import load_networks, read_checkpoint
+from core.models import initial_model
+from demo.data_set import intensities, read_settings
 from faces.action_units import ACTION_UNITS, SIDES
 from modules.face_frame import face_coordinates
 from modules.model import Condition

@@ -33,14 +33,14 @@ from benchmarks.demo_runs import (
     write_rows,
 )
 from benchmarks.timing import in_turns
+from config.experiment import Config
 from config.load import load_config
-from config.schema import Config
-from data.make_demo import make_demo
-from data.measure_demo import Shown, measure
-from metrics import picture_metrics
+from core.models import build_model
+from demo.make_demo import make_demo
+from demo.measure import Shown, measure
 from modules.blocks import count_parameters
-from modules.model import build_model
-from video import SheetRow, contact_sheet
+from output.contact_sheet import SheetRow, contact_sheet
+from output.metrics import picture_metrics
 
 SYSTEMS = ("tps", "tps-rau", "fomm", "fomm-ewp", "fomm-awp", "mraa", "mraa-awp")
 STILL = "copy of the source"
@@ -128,7 +128,7 @@ def images_per_second(stats: Path) -> float:
 
 def parameters(config: Config) -> int:
     """Of all networks that animate."""
-    networks = build_model(config.family, config.model_options).networks()
+    networks = build_model(config).networks()
     return sum(count_parameters(network) for name, network in networks.items() if name != ADVERSARY)
 
 
@@ -141,7 +141,7 @@ def frames_per_second(configs: Mapping[str, Config], data: Path) -> dict[str, fl
     moved = points + 0.01 * torch.randn(TIMED_FRAMES, 68, 2, generator=torch.Generator().manual_seed(0))
 
     def way(config: Config) -> Callable[[], None]:
-        model = build_model(config.family, config.model_options).eval()
+        model = build_model(config).eval()
         batch = config.animate_params.batch_size
         return lambda: generate(model, image, points, moved, batch_size=batch, encode_once=True)
 

@@ -14,8 +14,8 @@ import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from data.demo_set import load_subject
-from data.measure_demo import Shown, UnitChanges
+from demo.data_set import load_subject
+from demo.measure import Shown, UnitChanges
 
 FOREHEAD = 0.15  # height of the forehead that counts as face, heights of the landmarks
 

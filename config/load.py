@@ -8,9 +8,11 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from config.experiment import FORMAT, Config
+from config.families import FAMILIES
 from config.preparation import PrepareConfig
 from config.published import translate
-from config.schema import FAMILIES, FORMAT, PREPARATION, Config, kind_of
+from config.schema import PREPARATION, kind_of
 from config.sections import Section
 from errors import UserError
 
@@ -122,7 +124,7 @@ def build_config(raw: dict[str, Any], name: str) -> Loaded:
     if not isinstance(family, str) or family not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ConfigError(f"{name}: model_params.family: expected one of {known}, got {_short(family)}")
-    return Loaded(_validated(FAMILIES[family], raw, name), notices)
+    return Loaded(_validated(FAMILIES[family].config, raw, name), notices)
 
 
 def _validated(config: type[Checked], raw: dict[str, Any], name: str) -> Checked:

@@ -1,7 +1,7 @@
-"""The one interface that every family implements, and the registry of families.
+"""The one interface that every family implements.
 
 The training loop, `animate`, `reconstruction` and the benchmarks call nothing else, so that a new family is a folder
-with networks and one line in `FAMILIES`.
+with networks, a config class and one entry in `config.families.FAMILIES`.
 
 Dimension letters: B batch, H x W image.
 """
@@ -9,7 +9,6 @@ Dimension letters: B batch, H x W image.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -24,13 +23,6 @@ Motion = dict[str, Tensor]
 """What a family knows of the movement in one frame: keypoints, Jacobians or regions, each (B, ...)."""
 
 Mode = Literal["relative", "standard", "avd"]
-
-FAMILIES = {
-    "tps": "modules.tps.model:TPSModel",
-    "warp": "modules.warp.model:WarpModel",
-    "fomm": "modules.fomm.model:FommModel",
-    "mraa": "modules.mraa.model:MraaModel",
-}
 
 
 @dataclass(frozen=True)
@@ -223,18 +215,3 @@ class MotionModel(Trainable, ABC):
     def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weighted losses of the AVD network; arguments and result as those of `losses`, nothing is generated."""
         raise NotImplementedError(f"{type(self).__name__} has no AVD losses")
-
-
-def build_model(family: str, options: Mapping[str, Any]) -> MotionModel:
-    """Make a family's model.
-
-    Args:
-        family: a key of `FAMILIES`.
-        options: the section `model_params` without `family`, nested sections as dicts.
-    Raises:
-        ValueError: unknown family.
-    """
-    if family not in FAMILIES:
-        raise ValueError(f"expected a family among {', '.join(FAMILIES)}, got {family!r}")
-    module, name = FAMILIES[family].split(":")
-    return getattr(import_module(module), name)(**options)

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clips import Frame, open_clip, read_frames
+from clips.reading import Frame, open_clip, read_frames
 from config.preparation import PrepareParams
 from errors import UserError
 from faces.flow import REVISION, TrackingSettings

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clips import Frame
+from clips.frame_cache import resize_frame
+from clips.reading import Frame
 from config.preparation import PrepareCropParams
 from faces.alignment import LEFT_EYE, RIGHT_EYE, Similarity, from_complex, to_complex
-from frame_cache import resize_frame
 
 
 @dataclass(frozen=True)

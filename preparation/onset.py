@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_files import LANDMARK_SUFFIXES, find_file, read_list
-from clips import ClipError, Frame
+from clips.files import LANDMARK_SUFFIXES, find_file, read_list
+from clips.reading import ClipError, Frame
 from config.preparation import PrepareLandmarkParams
 from errors import UserError
 from faces.landmarks import LandmarkDetector, read_landmarks

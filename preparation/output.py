@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from core.files import write_text
 from errors import UserError
 
 SPLITS = ("train", "test")
@@ -114,30 +115,6 @@ class Output:
 
     def _state(self, name: str) -> Path:
         return self.memory / "clips" / f"{name}.json"
-
-
-def write_text(path: Path, text: str) -> bool:
-    """Write a file under a temporary name and rename it; one that says the same already stays untouched.
-
-    Returns:
-        Whether it was written.
-    """
-    data = text.encode("utf-8")
-    return write_bytes(path, data)
-
-
-def write_bytes(path: Path, data: bytes) -> bool:
-    """As `write_text`."""
-    try:
-        if path.is_file() and path.read_bytes() == data:
-            return False
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".writing-{path.name}")
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(f"{path}: could not be written ({error.strerror}); make room") from error
-    return True
 
 
 def key_of(*parts: Any) -> str:

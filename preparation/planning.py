@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_files import find_table
+from clips.files import find_table
 from config.preparation import PrepareParams
 from preparation.clip_maker import Task, plan_keys
 from preparation.clip_record import ClipRecord

@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from config.preparation import PrepareParams
+from core.files import write_bytes, write_text
 from faces.facs import parse_code
 from preparation.clip_maker import THUMBNAIL
 from preparation.clip_record import LeftOut, Repair
-from preparation.output import SPLITS, Output, write_bytes, write_text
+from preparation.output import SPLITS, Output
 from preparation.tables import PreparedClip
 
 SHEET_COLUMNS, SHEET_CLIPS = 5, 100  # clips in a row of the contact sheet, and on it

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from clips import Clip, ClipError, Frame, read_frames, read_picture
+from clips.reading import Clip, ClipError, Frame, read_frames, read_picture
 from preparation.clip_record import ClipRecord
 
 

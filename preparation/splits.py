@@ -10,9 +10,9 @@ from typing import Literal
 import numpy as np
 from natsort import natsorted
 
+from clips.files import normalised_name
 from errors import UserError
 from preparation.clip_record import ClipRecord
-from preparation.readers.layout import same_name
 
 Split = Literal["train", "test"]
 Splits = dict[str, Split]
@@ -35,12 +35,12 @@ def by_list(clips: Sequence[ClipRecord], test: Collection[str]) -> Splits:
     Raises:
         UserError: a name that is neither, or nothing is left to train on or to test.
     """
-    subjects = {same_name(clip.subject) for clip in clips}
+    subjects = {normalised_name(clip.subject) for clip in clips}
     names = {clip.name for clip in clips}
-    if unknown := [name for name in test if name not in names and same_name(name) not in subjects]:
+    if unknown := [name for name in test if name not in names and normalised_name(name) not in subjects]:
         raise UserError(f"expected names of clips or subjects to test, got {_some(unknown)}")
-    tested = {same_name(name) for name in test if name not in names}
-    return _split(clips, (c.name for c in clips if c.name in test or same_name(c.subject) in tested))
+    tested = {normalised_name(name) for name in test if name not in names}
+    return _split(clips, (c.name for c in clips if c.name in test or normalised_name(c.subject) in tested))
 
 
 def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> Splits:
@@ -54,10 +54,10 @@ def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> S
     """
     if not 0 < share < 1:
         raise UserError(f"expected a share of the subjects between 0 and 1 to test, got {share:g}")
-    subjects = sorted({same_name(clip.subject) for clip in clips})
+    subjects = sorted({normalised_name(clip.subject) for clip in clips})
     order = np.random.default_rng(seed).permutation(len(subjects))
     tested = {subjects[i] for i in order[: max(1, round(share * len(subjects)))]}
-    return _split(clips, (c.name for c in clips if same_name(c.subject) in tested))
+    return _split(clips, (c.name for c in clips if normalised_name(c.subject) in tested))
 
 
 def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
@@ -66,9 +66,9 @@ def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
     Raises:
         UserError: one subject only.
     """
-    subjects = {same_name(clip.subject): clip.subject for clip in reversed(clips)}
+    subjects = {normalised_name(clip.subject): clip.subject for clip in reversed(clips)}
     return {
-        subject: _split(clips, (c.name for c in clips if same_name(c.subject) == key))
+        subject: _split(clips, (c.name for c in clips if normalised_name(c.subject) == key))
         for key, subject in natsorted(subjects.items())
     }
 
@@ -80,10 +80,10 @@ def megc_safe(clips: Sequence[ClipRecord]) -> Splits:
         UserError: no clip of these subjects, or of nobody else.
     """
     subjects = natsorted({name.split("_")[0] for name in MEGC_DRIVING})
-    tested = {same_name(subject) for subject in subjects}
-    if tested.isdisjoint(same_name(clip.subject) for clip in clips):
+    tested = {normalised_name(subject) for subject in subjects}
+    if tested.isdisjoint(normalised_name(clip.subject) for clip in clips):
         raise UserError(f"expected clips of the MEGC subjects {', '.join(subjects)}, found none")
-    return _split(clips, (c.name for c in clips if same_name(c.subject) in tested))
+    return _split(clips, (c.name for c in clips if normalised_name(c.subject) in tested))
 
 
 def _split(clips: Sequence[ClipRecord], test: Iterable[str]) -> Splits:

@@ -1,16 +1,16 @@
 """`clips.csv` and `pairs.csv` of prepared clips."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import StringIO
 from typing import Any
 
 import numpy as np
 
+from core.files import write_text
+from output.result_table import csv_text
 from preparation.clip_maker import Task, crop_of
 from preparation.clip_record import ClipRecord, Repair
-from preparation.output import Output, State, write_text
+from preparation.output import Output, State
 from preparation.timing import Timing
 
 COLUMNS = (
@@ -141,15 +141,6 @@ def pair_rows(clips: Sequence[PreparedClip]) -> list[dict[str, str]]:
         if source := next(others, None):
             pairs.append({"source": source.name, "driving": driving.name})
     return pairs
-
-
-def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """A CSV table."""
-    text = StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
 
 
 def _or_nothing(number: int | None) -> int | str:

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clip_checks import frame_gaps
-from clips import Frame
+from clips.checks import frame_gaps
+from clips.reading import Frame
 from preparation.clip_record import ClipRecord, Repair
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from data.landmark_groups import face_shapes
+from benchmarks.landmark_groups import face_shapes
 
 SIZE = 64
 FRAMES = 6

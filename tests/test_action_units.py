@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from clips import Clip
+from clips.reading import Clip
 from faces import action_unit_extraction
 from faces.action_unit_extraction import COLUMNS, extract_action_units
 from faces.action_unit_tables import parse_table, read_table

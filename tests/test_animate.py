@@ -119,14 +119,14 @@ def test_a_clip_that_was_a_source_still_drives_with_its_action_units(with_action
     original = animate._animate_pair
 
     def watching(*arguments):
-        loaded.extend(part for part in arguments if isinstance(part, animate.PreparedClip))
+        loaded.append(arguments[4])
         return original(*arguments)
 
     monkeypatch.setattr(animate, "_animate_pair", watching)
     assert main(*command, "--set", f"dataset_params.pairs_list={pairs}") == 0
-    face, clip = loaded
-    assert face.action_units is None
-    assert clip.action_units[-1, 8].tolist() == [1, 1]
+    (job,) = loaded
+    assert job.source.action_units is None
+    assert job.driving.action_units[-1, 8].tolist() == [1, 1]
 
 
 def test_the_driving_clips_action_units_can_be_given_by_hand(with_action_units, loose, clips_root, tmp_path, caplog):
@@ -157,7 +157,7 @@ def test_avd_needs_its_network_and_uses_it(trained, caplog, tmp_path):
     contents = checkpoint.parent / "without.pth.tar"
     import torch
 
-    from checkpoints import read_checkpoint
+    from core.checkpoints import read_checkpoint
 
     torch.save({key: value for key, value in read_checkpoint(checkpoint).items() if key != "avd_network"}, contents)
     assert main(*command, "--checkpoint", contents) == 2
@@ -253,7 +253,7 @@ def test_the_reference_frame_is_the_one_that_does_not_move(loose, warp_experimen
 @pytest.mark.parametrize(
     ("drop", "message"),
     [
-        ("--result", "--result: expected together with --source, --driving and --result, got nothing"),
+        ("--result", "--result is required with --source and --driving"),
         ("--source-landmarks", "clip face:"),
     ],
 )
@@ -284,7 +284,7 @@ def test_bad_arguments_are_named(loose, warp_experiment, tmp_path, caplog, argum
 
 def test_a_family_with_networks_needs_a_checkpoint(write_experiment, clips_root, caplog):
     assert main("--config", write_experiment(clips_root), "--mode", "animate") == 2
-    assert "the family `tps` needs --checkpoint" in caplog.text
+    assert "--checkpoint is required to generate clips with the family `tps`" in caplog.text
 
 
 def test_bad_clips_stop_the_run_or_are_left_out(warp_experiment, clips_root, tmp_path, caplog):

@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from config.load import ConfigError, build_config
+from core.models import build_model
 from modules.face_frame import face_coordinates
-from modules.model import Condition, build_model
+from modules.model import Condition
 from modules.tps.au_conditioning import AURest, AUShading, active_regions
 from tests.conftest import face_landmarks, tiny_experiment
 
@@ -29,7 +30,7 @@ def film_model(tmp_path, conditioning: str = "film"):
     experiment["model_params"]["au_conditioning"] = conditioning
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
-    model = build_model(config.family, config.model_options).eval()
+    model = build_model(config).eval()
     if conditioning == "film":
         for name, parameter in model.inpainting_network.named_parameters():
             if "au_" in name:  # they begin at zero, which would hide what they do

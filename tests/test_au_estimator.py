@@ -9,12 +9,12 @@ import torch
 
 import run
 import train_au
-from checkpoints import CheckpointError, load_au_estimator
 from config.load import ConfigError, build_config
+from core.checkpoints import CheckpointError
+from core.models import build_model, load_au_estimator
 from modules.au_estimator import AUEstimator, RelativeAULoss
 from modules.face_frame import ACTION_UNITS, HALF_FACE, face_coordinates, mean_shape
 from modules.geometry import make_coordinate_grid, sample
-from modules.model import build_model
 from tests.conftest import face_landmarks, tiny_experiment
 
 SIZE = 96
@@ -278,7 +278,7 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     experiment["train_params"]["loss_weights"]["relative_au"] = 1.0
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
-    model = build_model(config.family, config.model_options)
+    model = build_model(config)
     model.prepare_training(config.train_params.model_dump(), None, AUEstimator(brows_up()).requires_grad_(False))
     points = (torch.from_numpy(face_landmarks(64)).float() / 63 * 2 - 1).expand(2, -1, -1)
     moved = points.clone()

@@ -4,14 +4,14 @@ import numpy as np
 import pytest
 
 from config.load import load_config
-from data.au_sheet import CONFIG, draw, intensities, portrait, sheet
-from data.demo_geometry import FaceFrame
-from data.demo_subjects import PHOTOGRAPHS
+from core.models import build_model
+from demo.au_sheet import CONFIG, draw, intensities, portrait, sheet
+from demo.geometry import FaceFrame
+from demo.subjects import PHOTOGRAPHS
 from faces import au_geometry
 from faces.action_units import ACTION_UNITS, SIDES
 from faces.au_geometry import TABLE, displace, read_geometry
 from faces.landmarks import MIRRORED_LANDMARKS
-from modules.model import build_model
 from tests.conftest import face_landmarks
 
 FACE = face_landmarks(256)
@@ -119,7 +119,7 @@ def test_lids_and_lips_meet_and_do_not_cross(units):
 def test_the_picture_changes_where_the_unit_acts_and_hardly_elsewhere(name):
     size, reach = 128, 0.5  # eye distances
     picture, landmarks = portrait(name, size)
-    model = build_model("warp", load_config(CONFIG, []).config.model_options)
+    model = build_model(load_config(CONFIG, []).config)
     values = [intensities(au, SIDES, level) for au in ACTION_UNITS for level in (1, 5)]
     change = np.square(draw(model, picture, landmarks, np.stack(values)) - picture).sum(-1)
     y, x = np.mgrid[:size, :size]

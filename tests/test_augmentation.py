@@ -149,7 +149,7 @@ def test_head_motion_is_undone_and_the_face_own_motion_stays():
         "driving_landmarks": driving_landmarks,
         "augmentation": {name: torch.from_numpy(value[None]) for name, value in drawn.items()},
     }
-    before, after = augment(pairs), augment(pairs, stabilise=True)
+    before, after = augment(pairs), augment(pairs, remove_head_motion=True)
     middle = (slice(None), slice(None), slice(16, 48), slice(16, 48))
     assert (before["source"] - before["driving"])[middle].abs().mean() > 0.03
     assert (after["source"] - after["driving"])[middle].abs().mean() < 0.005

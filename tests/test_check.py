@@ -6,8 +6,8 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from clip_checks import batch_problem, frame_doubts, frame_gaps, landmark_doubt, name_doubts, training_problem
-from clips import open_clip
+from clips.checks import batch_problem, frame_gaps, frame_warnings, landmark_warning, name_warnings, training_problem
+from clips.reading import open_clip
 from run import main
 from tests.conftest import FRAMES, SIZE, face_landmarks
 
@@ -29,8 +29,8 @@ def check(clips_root, write_experiment, caplog):
 def test_a_good_folder_has_no_problems(check):
     status, said = check()
     assert status == 0
-    assert f"train: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 doubtful" in said
-    assert f"test: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 doubtful" in said
+    assert f"train: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 warning" in said
+    assert f"test: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 warning" in said
 
 
 def shorten(root):
@@ -92,9 +92,9 @@ def test_all_problems_come_at_once(check, clips_root):
     status, said = check("train_params.batch_size=64")
     assert status == 2
     assert "train: rejected: clip a: expected" in said
-    assert "train: doubtful: clip b: frames of several sizes" in said
+    assert "train: warning: clip b: frames of several sizes" in said
     assert "2 pairs an epoch fill no batch of 64" in said
-    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 2 doubtful" in said
+    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 2 warning" in said
 
 
 def test_an_empty_split_is_a_problem(check, clips_root):
@@ -121,17 +121,17 @@ def test_frame_numbers_may_rise_by_any_step():
 def test_frames_without_numbers_have_no_gaps(tmp_path):
     for name in ("a", "b"):
         iio.imwrite(tmp_path / f"{name}.png", np.zeros((8, 8, 3), np.uint8))
-    assert frame_doubts(open_clip(tmp_path), np.array([[8, 8], [8, 8]])) == []
+    assert frame_warnings(open_clip(tmp_path), np.array([[8, 8], [8, 8]])) == []
 
 
 def test_single_questions():
     face = face_landmarks(64)[None]
-    assert landmark_doubt(face, (64, 64)) is None
-    assert "frame 0" in landmark_doubt(face, (16, 64))
+    assert landmark_warning(face, (64, 64)) is None
+    assert "frame 0" in landmark_warning(face, (16, 64))
     assert batch_problem(8, 4, 2) is None
     assert "7 pairs" in batch_problem(7, 4, 2)
     assert training_problem("a", 2, has_landmarks=False, remove_head_motion=False) is None
     assert "expected landmarks for remove_head_motion" in training_problem(
         "a", 2, has_landmarks=False, remove_head_motion=True
     )
-    assert name_doubts(["s1", "s2", "s10"], "subjects") == []
+    assert name_warnings(["s1", "s2", "s10"], "subjects") == []

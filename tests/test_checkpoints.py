@@ -7,19 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from checkpoints import (
+from config.load import build_config
+from core.checkpoints import (
     CheckpointError,
     checkpoint_contents,
     finished_epoch,
     load_networks,
     load_optimisers,
-    load_vgg19,
     read_checkpoint,
     write_checkpoint,
 )
-from config.load import build_config
+from core.models import build_model, load_vgg19
 from modules.losses import VGG19
-from modules.model import build_model
 from tests.conftest import tiny_experiment
 
 
@@ -33,7 +32,7 @@ def prepared(tmp_path: Path, published: bool = False, **model_params):
             del experiment["dataset_params"][name]
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
-    model = build_model(config.family, config.model_options)
+    model = build_model(config)
     return config, model, model.prepare_training(config.train_params.model_dump(), None)
 
 
@@ -65,7 +64,7 @@ def test_what_is_written_is_read(tmp_path):
     write_checkpoint(path, contents)
     read = read_checkpoint(path)
     assert (read["epoch"], read["step"], read["family"]) == (3, 2, "tps")
-    other = build_model(config.family, config.model_options)
+    other = build_model(config)
     assert load_networks(other, read, config, path) == set(model.networks())
     for name, network in model.networks().items():
         for key, value in network.state_dict().items():
@@ -274,14 +273,14 @@ def test_a_published_checkpoint_with_action_units_fits_strictly(tmp_path):
     del experiment["format"], experiment["model_params"]["family"], experiment["model_params"]["keypoints"]
     config = build_config(experiment, "test").config
     assert config.model_params.au_conditioning == "concat"
-    model = build_model(config.family, config.model_options)
+    model = build_model(config)
     optimisers = model.prepare_training(config.train_params.model_dump(), None)
     contents = published_contents(model, optimisers)
     path = tmp_path / "00000099-checkpoint.pth.tar"
     torch.save(contents, path)
-    filled = load_networks(build_model(config.family, config.model_options), read_checkpoint(path), config, path)
+    filled = load_networks(build_model(config), read_checkpoint(path), config, path)
     assert filled >= {"inpainting_network", "dense_motion_network", "kp_detector"}
     experiment["dataset_params"]["au_dir"] = None
     plain = build_config(experiment, "test").config
     with pytest.raises(CheckpointError, match=r"inpainting_network: does not fit the config \(.*other size"):
-        load_networks(build_model(plain.family, plain.model_options), read_checkpoint(path), plain, path)
+        load_networks(build_model(plain), read_checkpoint(path), plain, path)

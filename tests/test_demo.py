@@ -9,8 +9,8 @@ import imageio.v3 as iio
 import numpy as np
 import yaml
 
-import demo
-from data.make_demo import make_demo
+from demo import __main__ as demo
+from demo.make_demo import make_demo
 
 ROOT = Path(__file__).parents[1]
 

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from data.demo_face import DemoFace
-from data.demo_geometry import MIRROR, SIDES
-from data.demo_muscles import MUSCLES
-from data.demo_subjects import FOLDER, PHOTOGRAPHS, Portrait, Traits, draw_traits, load_photograph
+from demo.face import DemoFace
+from demo.geometry import MIRROR, SIDES
+from demo.muscles import MUSCLES
+from demo.subjects import DATA, PHOTOGRAPHS, Portrait, Traits, draw_traits, load_photograph
 
 UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [40, 41, 46, 47]
 
@@ -234,10 +234,10 @@ def test_grey_subjects_stay_grey():
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_landmark_tables_are_the_published_ones(name):
-    original = FOLDER.parents[1] / "shared" / "data" / "faces" / f"{name}_landmarks68.csv"
+    original = DATA.parents[1] / "shared" / "data" / "faces" / f"{name}_landmarks68.csv"
     if not original.is_file():
         pytest.skip(f"{original} is not here")
-    assert (FOLDER / original.name).read_bytes() == original.read_bytes()
+    assert (DATA / original.name).read_bytes() == original.read_bytes()
 
 
 def test_unknown_names_are_refused(face):

@@ -9,10 +9,11 @@ import torch
 import yaml
 
 import run
-from checkpoints import CheckpointError, load_networks, read_checkpoint
 from config.load import ConfigError, build_config, load_config
+from core.checkpoints import CheckpointError, load_networks, read_checkpoint
+from core.models import build_model
 from modules.geometry import inverse_2x2, make_coordinate_grid
-from modules.model import Condition, build_model
+from modules.model import Condition
 from modules.thin_plate_spline import RandomWarp
 from tests.conftest import face_landmarks, tiny_experiment
 from tests.golden import fomm_cases  # noqa: F401 - registers its replays
@@ -56,7 +57,7 @@ def fomm_experiment(root: Path, prior: str = "none", **changes) -> dict:
 def tiny_model(tmp_path, prior="none", **changes):
     config = build_config(fomm_experiment(tmp_path, prior, **changes), "test").config
     torch.manual_seed(0)
-    model = build_model("fomm", config.model_options)
+    model = build_model(config)
     # Weights that begin at zero or one would hide a path that is not connected.
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1 and "jacobian" not in name:
@@ -194,7 +195,7 @@ def test_with_blending_and_zones_training_starts_at_a_warp_near_the_landmarks(tm
     generator = experiment["model_params"]["generator_params"]
     generator["blend_source"] = True
     generator["dense_motion_params"] |= {"locality": 0.1, "background_logit": -6.0, "initial_occlusion": 0.95}
-    model = build_model("fomm", build_config(experiment, "test").config.model_options).eval()
+    model = build_model(build_config(experiment, "test").config).eval()
     moved = landmarks(1)
     moved[:, 17:27] += torch.tensor([0.0, -0.04])  # both brows
     with torch.no_grad():
@@ -412,7 +413,7 @@ def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path,
     path.write_text(yaml.safe_dump(as_published(fomm_experiment(clips_root, prior))), encoding="utf-8")
     config = load_config(path).config
     assert config.model_params.prior == prior
-    model = build_model("fomm", config.model_options)
+    model = build_model(config)
     contents = published_contents(model, model.prepare_training(config.train_params.model_dump(), None))
     checkpoint = tmp_path / "cpk" / "00000000-checkpoint.pth.tar"
     checkpoint.parent.mkdir()

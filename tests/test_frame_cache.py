@@ -8,9 +8,10 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-import frame_cache
-from clips import ClipError, open_clip
-from frame_cache import FrameCache, resize_frame
+from clips import frame_cache
+from clips.frame_cache import FrameCache, resize_frame
+from clips.reading import ClipError, open_clip
+from core.files import WriteError
 
 SHAPE = (16, 16, 3)
 
@@ -84,7 +85,7 @@ def test_a_run_that_died_while_writing_leaves_no_trace(tmp_path, clip_folder):
 def test_a_full_disk_is_said_in_one_line(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     full = OSError(28, "No space left on device")
-    with patch.object(frame_cache.np, "save", side_effect=full), pytest.raises(ClipError, match="No space left"):
+    with patch.object(frame_cache.np, "save", side_effect=full), pytest.raises(WriteError, match="No space left"):
         cache.add(open_clip(clip_folder))
 
 

@@ -6,10 +6,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from clips import ClipError
+from clips.detectors import action_unit_extractor
+from clips.loader import ClipLoader
+from clips.pairs import animation_pairs
+from clips.reading import ClipError
+from clips.splits import split_clips
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS
-from frames_dataset import ClipLoader, EpochSampler, FramesDataset, animation_pairs, find_extractor, split_clips
+from frames_dataset import EpochSampler, FramesDataset
 from tests.conftest import FRAMES, SIZE, face_landmarks, write_clip
 
 
@@ -222,8 +226,8 @@ def test_action_units_are_extracted_once_where_there_are_no_tables(clips_root, c
 
 
 def test_an_extractor_is_made_where_the_config_asks_for_one(clips_root, monkeypatch):
-    assert find_extractor(params(clips_root, au_extractor="py-feat"), "cpu") is None, "tables come first"
-    assert find_extractor(params(clips_root, au_dir=None), "cpu") is None
+    assert action_unit_extractor(params(clips_root, au_extractor="py-feat"), "cpu") is None, "tables come first"
+    assert action_unit_extractor(params(clips_root, au_dir=None), "cpu") is None
     with pytest.raises(
         ClipError, match=r"expected action units; set dataset_params\.au_dir, or .*au_extractor: py-feat"
     ):
@@ -231,7 +235,7 @@ def test_an_extractor_is_made_where_the_config_asks_for_one(clips_root, monkeypa
     section = params(clips_root, au_dir=None, au_extractor="py-feat")
     monkeypatch.setitem(sys.modules, "feat", None)
     with pytest.raises(ClipError, match=r"clip a: .*py-feat cannot be imported.*pip install"):
-        loader(clips_root, find_extractor(section, "cpu"), au_dir=None).load(clip_a(clips_root))
+        loader(clips_root, action_unit_extractor(section, "cpu"), au_dir=None).load(clip_a(clips_root))
 
 
 def test_noise_of_action_units_changes_nothing_else(clips_root):

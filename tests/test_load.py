@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from config.load import ConfigError, load_config, load_preparation, parse_value
-from config.schema import TpsConfig, json_schema
+from config.schema import json_schema
+from config.tps import TpsConfig
 
 ROOT = Path(__file__).parents[1]
 MINIMAL = "format: 2\nmodel_params: {family: tps}\n"

@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 
-from data import make_demo as maker
-from data.demo_clips import CODES, plan_clip
-from data.demo_muscles import MUSCLES
-from data.demo_set import Settings, intensities, load_subject, pairs, plan
-from data.demo_subjects import FOLDER
+from core.files import WriteError
+from demo import make_demo as maker
+from demo.clip_plan import CODES, plan_clip
+from demo.data_set import Settings, intensities, load_subject, pairs, plan
+from demo.muscles import MUSCLES
 from faces.action_units import ACTION_UNITS, SIDES, read_action_units
 from faces.facs import parse_code
 
@@ -186,7 +186,6 @@ def test_what_is_there_is_left_or_refused(demo, tmp_path):
 
 def test_force_replaces_a_demo_and_failure_leaves_it(tmp_path, monkeypatch):
     def write_little(folder, settings, workers):
-        folder.mkdir()
         (folder / "seed.txt").write_text(str(settings.seed))
 
     def fail(folder, settings, workers):
@@ -198,7 +197,7 @@ def test_force_replaces_a_demo_and_failure_leaves_it(tmp_path, monkeypatch):
     assert maker.make_demo(out, seed=2, force=True) == out
     assert (out / "seed.txt").read_text() == "2"
     monkeypatch.setattr(maker, "_write_all", fail)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(WriteError, match="No space"):
         maker.make_demo(out, seed=3, force=True)
     assert (out / "seed.txt").read_text() == "2"
     assert [p.name for p in out.parent.iterdir()] == ["demo"]
@@ -232,7 +231,7 @@ def test_command_line(tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     assert maker.main(["--out", str(tmp_path / "mine"), "--clips", "1"]) == 2
-    script = FOLDER / "make_demo.py"
-    result = subprocess.run([sys.executable, str(script), "--help"], cwd=tmp_path, capture_output=True, text=True)
+    command = [sys.executable, "-m", "demo.make_demo", "--help"]
+    result = subprocess.run(command, cwd=Path(maker.__file__).parents[1], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert "--test-photograph" in result.stdout

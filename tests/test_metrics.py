@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from metrics import temporal_difference
+from output.metrics import temporal_difference
 
 
 def test_picture_metrics_of_equal_and_shifted_clips():
-    from reconstruction import picture_metrics
+    from output.metrics import picture_metrics
 
     truth = np.stack([np.full((16, 16, 3), 10 * t, np.uint8) for t in range(3)])
     static = picture_metrics(truth, [truth[0]] * 3)

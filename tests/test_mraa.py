@@ -8,10 +8,11 @@ import torch
 import yaml
 
 import run
-from checkpoints import CheckpointError, load_networks, read_checkpoint
 from config.load import ConfigError, build_config, load_config
+from core.checkpoints import CheckpointError, load_networks, read_checkpoint
+from core.models import build_model
 from modules.geometry import heatmap_mean, make_coordinate_grid
-from modules.model import Condition, build_model
+from modules.model import Condition
 from modules.mraa.affine import principal_root, reverted, symmetric_root
 from modules.thin_plate_spline import RandomWarp
 from tests.conftest import face_landmarks, tiny_experiment
@@ -92,7 +93,7 @@ def mraa_experiment(root: Path, **changes) -> dict:
 def tiny_model(tmp_path, **changes):
     config = build_config(mraa_experiment(tmp_path, **changes), "test").config
     torch.manual_seed(0)
-    model = build_model("mraa", config.model_options)
+    model = build_model(config)
     # Weights that begin at zero or one would hide a path that is not connected.
     for name, parameter in model.named_parameters():
         if "jacobian.weight" in name or "bg_predictor.fc.weight" in name:
@@ -344,7 +345,7 @@ def test_one_source_serves_many_driving_frames(tmp_path):
 @pytest.mark.parametrize(("bg_type", "count"), [("zero", 0), ("shift", 2), ("affine", 6), ("perspective", 8)])
 def test_the_background_has_as_many_degrees_of_freedom_as_the_config_says(tmp_path, bg_type, count):
     config = build_config(mraa_experiment(tmp_path, bg_predictor_params__bg_type=bg_type), "test").config
-    model = build_model("mraa", config.model_options).eval()
+    model = build_model(config).eval()
     identity = torch.eye(3).expand(2, 3, 3)
     with torch.no_grad():
         torch.testing.assert_close(model.bg_predictor(pictures(), pictures().flip(0)), identity)
@@ -387,7 +388,7 @@ def test_training_starts_with_the_warped_source_where_the_config_says_so(tmp_pat
         bg_predictor_params__bg_type="zero",
         **{f"{flow}initial_occlusion": 0.99, f"{flow}locality": 0.2},
     )
-    model = build_model("mraa", build_config(experiment, "test").config.model_options).eval()
+    model = build_model(build_config(experiment, "test").config).eval()
     moved = landmarks(1)
     moved[:, 17:27] += torch.tensor([0.0, -0.04])  # both brows
     source = motion(model, pictures(1), landmarks(1))
@@ -627,13 +628,13 @@ def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path)
     path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
     config = load_config(path).config
     assert config.model_params.region_affine == "principal"
-    model = build_model("mraa", config.model_options)
+    model = build_model(config)
     contents = published_contents(model, model.prepare_training(config.train_params.model_dump(), None))
     folder = tmp_path / "run"
     folder.mkdir()
     checkpoint = folder / "00000000-cpk-reconstruction.pth"
     torch.save(contents, checkpoint)
-    other = build_model("mraa", config.model_options)
+    other = build_model(config)
     filled = load_networks(other, read_checkpoint(checkpoint), config, checkpoint)
     assert filled == {"generator", "bg_predictor", "region_predictor"}
     arguments = ["--config", str(path), "--checkpoint", str(checkpoint), "--log-dir", str(tmp_path / "unused")]
@@ -649,14 +650,14 @@ def test_a_checkpoint_of_another_prior_is_named_in_one_line(tmp_path):
     plain, optimisers = prepared(tmp_path, num_regions=18)
     contents = published_contents(plain, optimisers)
     config = build_config(mraa_experiment(tmp_path, **PUBLISHED_AWP, resize_align_corners=False), "test").config
-    model = build_model("mraa", config.model_options)
+    model = build_model(config)
     with pytest.raises(CheckpointError, match=r"prior is none, the config says awp; make them agree") as caught:
         load_networks(model, contents, config, tmp_path / "x")
     assert "\n" not in str(caught.value)
     contents = published_contents(*prepared(tmp_path, **AWP))
     config = build_config(mraa_experiment(tmp_path, num_regions=18), "test").config
     with pytest.raises(CheckpointError, match=r"prior is awp, the config says none"):
-        load_networks(build_model("mraa", config.model_options), contents, config, tmp_path / "x")
+        load_networks(build_model(config), contents, config, tmp_path / "x")
 
 
 @pytest.mark.parametrize(("num_regions", "pad", "prior"), [(10, 3, "none"), (18, 3, "awp"), (18, 0, "none")])
@@ -670,14 +671,14 @@ def test_published_files_get_their_implicit_decisions(tmp_path, num_regions, pad
     if prior == "awp":
         assert (model.prior_regions, model.prior_params.convention) == ("published", "published")
         assert "model_params.prior_regions: published" in loaded.notices
-    assert build_model("mraa", loaded.config.model_options).region_predictor.prior is None or prior == "awp"
+    assert build_model(loaded.config).region_predictor.prior is None or prior == "awp"
 
 
 @pytest.mark.parametrize("name", ["mraa-256", "mraa-awp-256", "mraa-demo", "mraa-awp-demo"])
 def test_the_shipped_experiments_build(name):
     config = load_config(ROOT / "config" / f"{name}.yaml").config
     with torch.device("meta"):
-        model = build_model(config.family, config.model_options)
+        model = build_model(config)
     assert model.needs_landmarks == ("awp" in name)
 
 
@@ -774,4 +775,4 @@ def test_avd_needs_its_checkpoint(clips_root, tmp_path, caplog):
     path = tmp_path / "mraa.yaml"
     path.write_text(yaml.safe_dump(mraa_experiment(clips_root)), encoding="utf-8")
     assert run.main(["--config", str(path), "--log-dir", str(tmp_path / "log"), "--mode", "animate"]) == 2
-    assert "the family `mraa` needs --checkpoint" in caplog.text
+    assert "--checkpoint is required to generate clips with the family `mraa`" in caplog.text

@@ -7,7 +7,7 @@ import numpy as np
 import openpyxl
 import pytest
 
-from clip_files import subject_of
+from clips.files import subject_of
 from errors import UserError
 from faces.facs import parse_code
 from faces.landmarks import read_landmarks

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.landmark_groups import face_shapes
+from benchmarks.landmark_groups import face_shapes
 from modules.geometry import make_coordinate_grid
 from modules.thin_plate_spline import TPS, RandomWarp
 from modules.tps.landmark_groups import LANDMARK_GROUPS, MEGC2022, SPREAD

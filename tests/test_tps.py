@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from config.load import build_config
+from core.models import build_model
 from modules.geometry import make_coordinate_grid
-from modules.model import Condition, build_model
+from modules.model import Condition
 from modules.tps.dense_motion import dropout_softmax
 from tests.conftest import face_landmarks, tiny_experiment
 
@@ -20,7 +21,7 @@ def tiny_model(tmp_path, common_params=None, **model_params):
         experiment["train_params"]["loss_weights"]["warp_loss"] = 0
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
-    model = build_model(config.family, config.model_options)
+    model = build_model(config)
     # Weights that begin at zero or one would hide a path that is not connected.
     for parameter in model.parameters():
         if parameter.ndim == 1:
@@ -153,7 +154,7 @@ def test_with_locality_training_starts_at_a_warp_that_is_right_near_the_landmark
     experiment = tiny_experiment(tmp_path)
     experiment["model_params"]["dense_motion_params"] = LOCAL
     config = build_config(experiment, "test").config
-    model = build_model("tps", config.model_options).eval()
+    model = build_model(config).eval()
     moved = landmarks(1)
     moved[:, 17:27] += torch.tensor([0.0, -0.04])  # both brows
     out = generate(model, pictures(1), landmarks(1), moved)
@@ -169,7 +170,7 @@ def test_with_locality_training_starts_at_a_warp_that_is_right_near_the_landmark
 def test_zones_follow_the_size_of_the_face(tmp_path):
     experiment = tiny_experiment(tmp_path)
     experiment["model_params"]["dense_motion_params"] = LOCAL
-    network = build_model("tps", build_config(experiment, "test").config.model_options).dense_motion_network
+    network = build_model(build_config(experiment, "test").config).dense_motion_network
     kp = landmarks(1)[:, :50] * 0.5
     with torch.no_grad():
         for parameter in network.zones.parameters():
@@ -240,7 +241,7 @@ def test_action_units_change_the_picture(tmp_path):
 def test_flow_moves_the_picture_where_the_maps_let_it_move(tmp_path):
     experiment = tiny_experiment(tmp_path)
     experiment["model_params"]["dense_motion_params"] = LOCAL
-    model = build_model("tps", build_config(experiment, "test").config.model_options).eval()
+    model = build_model(build_config(experiment, "test").config).eval()
     flow = torch.zeros(1, 64, 64, 2)
     flow[..., 0] = 0.1
     encoded, motion = model.encode(pictures(1)), model.motion(pictures(1), landmarks(1))

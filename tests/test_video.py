@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from errors import UserError
+from output.video import side_by_side, write_frames, write_video
 from tests.conftest import smooth_picture
-from video import side_by_side, write_frames, write_video
 
 PICTURE = smooth_picture(np.random.default_rng(0), 65)
 FRAMES = [np.roll(PICTURE, t, axis=1) for t in range(6)]

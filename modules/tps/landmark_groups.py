@@ -6,7 +6,7 @@ groups `SPREAD`, by 12 px with `MEGC2022`, whose neighbouring points lie nearly 
 
 Groups = tuple[tuple[int, int, int, int, int], ...]
 
-# Found by `python -m data.landmark_groups --find`; drawn in sup-mat/landmark_groups.png.
+# Found by `python -m benchmarks.landmark_groups --find`; drawn in sup-mat/landmark_groups.png.
 SPREAD: Groups = (
     (0, 23, 30, 40, 58),
     (4, 18, 35, 43, 51),

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from clips import ClipError, read_picture
+from clips.reading import ClipError, read_picture
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Repair
 from preparation.readers.description import Columns, DataSet, Key, KnownError, KnownExchange, key_of

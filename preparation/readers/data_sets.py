@@ -5,9 +5,10 @@ Layouts and columns are those of the releases. Known errors come from the lists 
 or lose their apex, and the listing says so.
 """
 
+from clips.files import normalised_name
 from preparation.readers.description import Columns, DataSet, Identity, KnownError, KnownExchange
 from preparation.readers.labels import MovementColumns
-from preparation.readers.layout import Layout, same_name
+from preparation.readers.layout import Layout
 from preparation.readers.sheets import Unreadable
 
 _MEB = "tvaranka/meb"
@@ -31,7 +32,7 @@ def _smic(parts: tuple[str, ...]) -> Identity:
     emotion = {"ne": "negative", "po": "positive", "sur": "surprise"}[code]
     if len(parts) > 2 and parts[2].lower() != emotion:
         raise Unreadable(f"expected a clip of {parts[2]}, got {parts[-1]}, which is {emotion}")
-    return Identity(same_name(subject), f"{same_name(subject)}_{code}_{number}")
+    return Identity(normalised_name(subject), f"{normalised_name(subject)}_{code}_{number}")
 
 
 def _smic_extended(parts: tuple[str, ...]) -> Identity:
@@ -46,11 +47,11 @@ def _casme3(parts: tuple[str, ...]) -> Identity:
 
 def _mmew(parts: tuple[str, ...]) -> Identity:
     subject, rest = parts[1].split("-", 1)
-    return Identity(f"mmew-{same_name(subject)}", f"mmew-{same_name(subject)}_{rest}")
+    return Identity(f"mmew-{normalised_name(subject)}", f"mmew-{normalised_name(subject)}_{rest}")
 
 
 def _4dme(parts: tuple[str, ...]) -> Identity:
-    subject = f"4dme-{same_name(parts[0]).replace('_', '-')}"
+    subject = f"4dme-{normalised_name(parts[0]).replace('_', '-')}"
     return Identity(subject, f"{subject}_{parts[1]}")
 
 
@@ -60,7 +61,7 @@ def _dfme(parts: tuple[str, ...]) -> Identity:
 
 
 def _check_subject(parts: tuple[str, ...], subject: str) -> None:
-    if same_name(parts[0]) != same_name(subject):
+    if normalised_name(parts[0]) != normalised_name(subject):
         raise Unreadable(f"expected a clip of {parts[0]}, got {parts[-1]}")
 
 

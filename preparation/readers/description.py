@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from string import Formatter
 from typing import NamedTuple
 
+from clips.files import normalised_name
 from preparation.readers.labels import MovementColumns
-from preparation.readers.layout import Layout, same_name
+from preparation.readers.layout import Layout
 from preparation.readers.sheets import Row
 
 Key = tuple[str, ...]
@@ -15,7 +16,7 @@ Key = tuple[str, ...]
 
 def key_of(names: Iterable[str]) -> Key:
     """The key of folder names."""
-    return tuple(same_name(name) for name in names)
+    return tuple(normalised_name(name) for name in names)
 
 
 class Identity(NamedTuple):

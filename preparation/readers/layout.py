@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clips import IMAGE_SUFFIXES, ClipError, Frame, open_clip
+from clips.reading import IMAGE_SUFFIXES, ClipError, Frame, open_clip
 from errors import UserError
 from preparation.clip_record import LeftOut, Repair
 from preparation.readers.sheets import Unreadable
@@ -72,11 +72,6 @@ class Frames:
     files: tuple[Path, ...]
     numbers: tuple[int, ...]
     repairs: tuple[Repair, ...] = ()
-
-
-def same_name(name: str) -> str:
-    """What is left of a name without case and zero padding: equal for `spNO.1` and `spNo.01`."""
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), name.strip().casefold())
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -11,8 +11,17 @@ from pathlib import Path
 
 from natsort import natsorted
 
-from clip_files import LANDMARK_SUFFIXES, subject_of
-from clips import VIDEO_SUFFIXES, Clip, ClipError, count_frames, frame_rate, open_clip, read_frames, read_picture
+from clips.files import LANDMARK_SUFFIXES, normalised_name, subject_of
+from clips.reading import (
+    VIDEO_SUFFIXES,
+    Clip,
+    ClipError,
+    count_frames,
+    frame_rate,
+    open_clip,
+    read_frames,
+    read_picture,
+)
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Repair
 from preparation.readers.labels import (
@@ -24,7 +33,7 @@ from preparation.readers.labels import (
     read_rate,
     with_movement,
 )
-from preparation.readers.layout import has_colour, same_name, subfolders
+from preparation.readers.layout import has_colour, subfolders
 from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
 
 ANNOTATIONS = "annotations.csv"
@@ -94,11 +103,11 @@ def _read_annotations(
     table = read_sheet(given or beside, ("name",), known=COLUMNS)
     alike: dict[str, list[Path]] = {}
     for path in paths:
-        alike.setdefault(same_name(_name(path)), []).append(path)
+        alike.setdefault(normalised_name(_name(path)), []).append(path)
     rows: dict[Path, list[Row]] = {}
     left_out = []
     for row in table.rows:
-        known = alike.get(same_name(row.cells["name"]), [])
+        known = alike.get(normalised_name(row.cells["name"]), [])
         exact = [path for path in known if _name(path) == row.cells["name"]]
         if not (exact or len(known) == 1):
             left_out.append(LeftOut(row.where, f"no clip {row.cells['name']!r} in {root}"))
@@ -189,7 +198,7 @@ def _with_labels(clip: ClipRecord, row: Row | None, missing_apex: MissingApex) -
 
 def _one_spelling(clip: ClipRecord, spellings: dict[str, str]) -> ClipRecord:
     """The clip with its subject spelled as in earlier clips."""
-    known = spellings.setdefault(same_name(clip.subject), clip.subject)
+    known = spellings.setdefault(normalised_name(clip.subject), clip.subject)
     if known == clip.subject:
         return clip
     return replace(_repaired(clip, f"subject {clip.subject}", f"{known}, as in other clips"), subject=known)

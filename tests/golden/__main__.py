@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from modules.model import FAMILIES
+from config.families import FAMILIES
 from tests.golden import fomm_cases, mraa_cases, tps_cases  # noqa: F401 - they register their replays
 from tests.golden.replay import replay_directory
 

@@ -9,7 +9,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from config.families import FommTrainParams
+from config.fomm import FommTrainParams
 from modules.blocks import ImagePyramid, pyramid_key
 from modules.facial_prior import PriorMaps, equally_weighted, prior_points
 from modules.fomm.dense_motion import DenseMotionNetwork

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from config.families import MraaTrainParams
+from config.mraa import MraaTrainParams
 from modules.facial_prior import PriorMaps
 from modules.geometry import sample
 from modules.losses import VGG19

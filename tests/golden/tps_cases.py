@@ -8,7 +8,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from config.families import TpsTrainParams
+from config.tps import TpsTrainParams
 from modules.avd_network import AVDNetwork
 from modules.blocks import AntiAliasInterpolation2d
 from modules.geometry import hull_area, kp2gaussian, make_coordinate_grid, sample

@@ -1,0 +1,146 @@
+"""Decoded frames on disk, so that no frame is decoded twice.
+
+A clip's frames, resized to one size, lie in one memory-mapped file. Its name is a hash of the clip's bytes and of the
+settings, so a changed clip or setting has another file and nothing in the cache is ever stale. Files are written under
+a temporary name and renamed: two runs that share the folder write the same file, and either may win.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from clips.reading import Clip, ClipError, Frame, frame_rate, read_frames
+from core.files import replacing_file, write_text
+
+_REMEDY = "make room or set dataset_params.cache_dir"
+_VERSION = 1  # of what is stored; a change of decoding or resizing raises it
+
+
+@dataclass(frozen=True)
+class CachedClip:
+    """Decoded frames of a clip.
+
+    Attributes:
+        path: .npy file of uint8 (T, H, W, 3).
+        key: hash of content and settings.
+        sizes: (T, 2) height and width of each frame before it was resized.
+        fps: frames a second of a video file, None for pictures.
+    """
+
+    path: Path
+    key: str
+    sizes: NDArray[np.int64]
+    fps: float | None
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def frames(self) -> NDArray[np.uint8]:
+        """The frames, read from disk as they are used: uint8 (T, H, W, 3)."""
+        return np.load(self.path, mmap_mode="r")
+
+    def to_resized(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Landmarks in pixels of the clip's own frames -> in pixels of the resized ones, (T or 1, N, 2) both."""
+        return (landmarks + 0.5) * self._scale(len(landmarks)) - 0.5
+
+    def to_own(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Landmarks in pixels of the resized frames -> in pixels of the clip's first frame, (..., N, 2) both."""
+        return (landmarks + 0.5) / self._scale(1) - 0.5
+
+    def from_own(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Landmarks in pixels of the clip's first frame -> in pixels of the resized frames, (..., N, 2) both."""
+        return (landmarks + 0.5) * self._scale(1) - 0.5
+
+    @property
+    def pixel_size(self) -> NDArray[np.float64]:
+        """Width and height of a resized pixel in pixels of the clip's first frame, (2,)."""
+        return 1 / self._scale(1).reshape(2)
+
+    def _scale(self, count: int) -> NDArray[np.float64]:
+        """Horizontal and vertical magnification of the first `count` frames: (count, 1, 2)."""
+        height, width = self.frames().shape[1:3]
+        return np.array([width, height]) / self.sizes[:count, None, ::-1]
+
+
+class FrameCache:
+    """Folder of decoded frames.
+
+    Args:
+        folder: made when it is missing; None uses a temporary folder that goes with this object.
+        frame_shape: height, width, channels to which frames are resized; None keeps the clip's size.
+    """
+
+    def __init__(self, folder: Path | None, frame_shape: tuple[int, int, int] | None):
+        self._temporary = None if folder else tempfile.TemporaryDirectory(prefix="frames-")
+        self.folder = Path(self._temporary.name) if self._temporary else Path(folder or "")
+        self.frame_shape = frame_shape
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ClipError(f"{self.folder}: no folder for decoded frames ({error.strerror}); set cache_dir") from error
+
+    def add(self, clip: Clip) -> CachedClip:
+        """Decode a clip, unless it has been decoded before.
+
+        Raises:
+            ClipError: an unreadable frame, frames of several sizes without `frame_shape`, a full disk.
+        """
+        key = self._key(clip)
+        path, info = self.folder / f"{key}.npy", self.folder / f"{key}.json"
+        if not (info.exists() and path.exists()):
+            frames, sizes = self._decode(clip)
+            _write_array(path, frames)
+            write_text(info, json.dumps({"clip": clip.name, "sizes": sizes, "fps": frame_rate(clip)}), _REMEDY)
+        stored = json.loads(info.read_text(encoding="utf-8"))
+        return CachedClip(path, key, np.array(stored["sizes"]), stored["fps"])
+
+    def derived(self, clip: CachedClip, settings: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """An array computed from a clip's frames, computed once: `settings` names everything else it depends on."""
+        key = hashlib.blake2b(f"{clip.key} {settings}".encode(), digest_size=16).hexdigest()
+        path = self.folder / f"{key}.npy"
+        if not path.exists():
+            _write_array(path, make())
+        return np.load(path)
+
+    def _key(self, clip: Clip) -> str:
+        digest = hashlib.blake2b(f"{_VERSION} {self.frame_shape}".encode(), digest_size=16)
+        for path in clip.files:
+            try:
+                with path.open("rb") as file:
+                    digest.update(hashlib.file_digest(file, "blake2b").digest())
+            except OSError as error:
+                raise ClipError(f"{path}: unreadable ({error.strerror})") from error
+        return digest.hexdigest()
+
+    def _decode(self, clip: Clip) -> tuple[NDArray[np.uint8], list[list[int]]]:
+        frames, sizes = [], []
+        for frame in read_frames(clip, self.frame_shape):
+            sizes.append([int(side) for side in frame.shape[:2]])
+            if self.frame_shape is None and sizes[-1] != sizes[0]:
+                name = clip.files[len(sizes) - 1 if clip.frames else 0]
+                raise ClipError(f"{name}: {sizes[-1]} among frames of {sizes[0]}; set dataset_params.frame_shape")
+            frames.append(resize_frame(frame, self.frame_shape))
+        return np.stack(frames), sizes
+
+
+def resize_frame(frame: Frame, frame_shape: tuple[int, int, int] | None) -> Frame:
+    """Resize to height and width of `frame_shape`: area mean when shrinking, bicubic when enlarging."""
+    if frame_shape is None or frame.shape[:2] == tuple(frame_shape[:2]):
+        return frame
+    height, width = frame_shape[:2]
+    shrinks = height < frame.shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=interpolation), np.uint8)
+
+
+def _write_array(path: Path, array: NDArray[Any]) -> None:
+    with replacing_file(path, _REMEDY) as temporary:
+        np.save(temporary, array)

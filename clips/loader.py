@@ -1,0 +1,270 @@
+"""Clips ready for use: decoded frames with their landmarks and action units.
+
+Legend: T frames, H x W image.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from clips.checks import frame_warnings, landmark_warning, training_problem
+from clips.detectors import Detector, Extractor, action_unit_extractor, landmark_detector
+from clips.files import LANDMARK_SUFFIXES, find_file, find_table
+from clips.frame_cache import CachedClip, FrameCache
+from clips.reading import Clip, ClipError
+from config.sections import DatasetParams
+from faces.action_unit_extraction import COLUMNS
+from faces.action_unit_tables import parse_table
+from faces.action_units import TableRules, clip_action_units, read_action_units
+from faces.flow import REVISION, TrackingSettings
+from faces.landmarks import read_landmarks
+from faces.tracking import track
+
+log = logging.getLogger("clips")
+
+
+@dataclass(frozen=True)
+class LoadedClip:
+    """A clip ready for use.
+
+    Attributes:
+        clip: where it came from.
+        cached: its decoded frames.
+        landmarks: (T, 68, 2) in pixels of the resized frames, or None.
+        action_units: (T, 17, 2), 0 to 1, left and right, or None.
+        warnings: what is odd about it, one line each.
+    """
+
+    clip: Clip
+    cached: CachedClip
+    landmarks: NDArray[np.float64] | None
+    action_units: NDArray[np.float32] | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The clip's name."""
+        return self.clip.name
+
+    def __len__(self) -> int:
+        return len(self.cached)
+
+    def to_units(self, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Pixels of the resized frames -> network units, (..., 2) both; -1, +1 are the centres of the outer pixels."""
+        height, width = self.cached.frames().shape[1:3]
+        return (landmarks * 2 / (np.array([width, height]) - 1) - 1).astype(np.float32)
+
+
+class ClipLoader:
+    """Prepares clips: decodes and caches frames, finds landmark and action-unit files by the clip's exact name.
+
+    Args:
+        params: the section `dataset_params`.
+        landmarks, action_units: whether clips need them.
+        detector: finds landmarks on the first frame where `keypoint_dir` is not set.
+        extractor: estimates action units where `au_dir` is not set.
+        warn: receives every warning once.
+    """
+
+    def __init__(
+        self,
+        params: DatasetParams,
+        *,
+        landmarks: bool,
+        action_units: bool,
+        detector: Detector | None = None,
+        extractor: Extractor | None = None,
+        warn: Callable[[str], None] = log.warning,
+    ):
+        self.params = params
+        self.warn = warn
+        self.needs_landmarks = landmarks
+        self.needs_action_units = action_units
+        self.detector = detector
+        self.extractor = extractor
+        self.cache = FrameCache(params.cache_dir, params.frame_shape)
+        self._warned: set[str] = set()
+        self._warning_lock = Lock()
+
+    def load(
+        self,
+        clip: Clip,
+        split: str = "",
+        *,
+        landmark_file: Path | None = None,
+        action_unit_file: Path | None = None,
+        action_units: bool = True,
+        reference: int = 0,
+    ) -> LoadedClip:
+        """Prepare a clip.
+
+        Args:
+            split: landmark and action-unit files may lie in a subfolder of this name.
+            landmark_file, action_unit_file: instead of those that the clip's name finds.
+            action_units: False leaves them out; the source of an animation never needs them.
+            reference: frame, from 0, to which a single row of landmarks belongs, and from which they are tracked.
+        Raises:
+            ClipError: frames, landmarks or action units are missing or broken.
+        """
+        cached = self.cache.add(clip)
+        if not 0 <= reference < len(cached):
+            raise ClipError(f"{clip.path}: expected a reference frame from 0 to {len(cached) - 1}, got {reference}")
+        try:
+            landmarks = None
+            if self.needs_landmarks:
+                landmarks = self._landmarks(clip, cached, split, landmark_file, reference)
+            units = None
+            if self.needs_action_units and action_units:
+                units = self._action_units(clip, cached, split, action_unit_file)
+        except (ValueError, FileNotFoundError, RuntimeError) as error:
+            raise error if isinstance(error, ClipError) else ClipError(f"clip {clip.name}: {error}") from error
+        warnings = _warnings(clip, cached, landmarks)
+        for warning in warnings:
+            self._warn_once(f"clip {clip.name}: {warning}")
+        return LoadedClip(clip, cached, landmarks, units, warnings)
+
+    def load_all(self, clips: list[Clip], split: str) -> tuple[list[LoadedClip], list[str]]:
+        """Prepare clips, several at a time.
+
+        Returns:
+            The prepared clips, and why the others were left out (`on_bad_clip: skip`).
+        Raises:
+            ClipError: a clip cannot be used (`on_bad_clip: error`), or none can.
+        """
+
+        prepared, problems = [], []
+        for result in self.attempt_all([(clip, True) for clip in clips], split):
+            if isinstance(result, LoadedClip):
+                prepared.append(result)
+            elif self.params.on_bad_clip == "error":
+                raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
+            else:
+                problems.append(str(result))
+        if not prepared:
+            raise ClipError(f"none of {len(clips)} clips can be used; the first: {problems[0]}")
+        return prepared, problems
+
+    def attempt_all(self, clips: list[tuple[Clip, bool]], split: str) -> Iterator[LoadedClip | ClipError]:
+        """Prepare clips, several at a time, each with or without action units; what cannot be used comes as an error.
+
+        Yields:
+            One result a clip, in their order.
+        """
+
+        def attempt(item: tuple[Clip, bool]) -> LoadedClip | ClipError:
+            try:
+                return self.load(item[0], split, action_units=item[1])
+            except ClipError as error:
+                return error
+
+        pool = ThreadPoolExecutor()
+        try:
+            yield from tqdm(pool.map(attempt, clips), "reading clips", len(clips), leave=False, disable=None)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def fps(self, prepared: LoadedClip) -> float:
+        """Frames a second, from the file or the config.
+
+        Raises:
+            ClipError: neither knows it.
+        """
+        fps = prepared.cached.fps or self.params.fps
+        if fps is None:
+            raise ClipError(f"{prepared.clip.path}: pictures carry no frame rate; set dataset_params.fps")
+        return fps
+
+    def _landmarks(
+        self, clip: Clip, cached: CachedClip, split: str, path: Path | None, reference: int
+    ) -> NDArray[np.float64]:
+        frames = cached.frames()
+        if path is None and self.params.keypoint_dir is not None:
+            path = find_file(self.params.keypoint_dir, clip.name, split, LANDMARK_SUFFIXES)
+        if path is None:
+            onset = self._detected(clip, cached, reference)
+        else:
+            rows = read_landmarks(path)
+            if len(rows) not in (1, len(frames)):
+                raise ClipError(f"{path}: expected landmarks of one or of all {len(frames)} frames, got {len(rows)}")
+            if len(rows) == len(frames) and self.params.landmarks != "track":
+                return cached.to_resized(rows)
+            if self.params.landmarks == "file":
+                raise ClipError(f"{path}: expected a row for each of {len(frames)} frames, got {len(rows)}")
+            onset = cached.to_resized(rows)[min(reference, len(rows) - 1)]
+        settings = f"tracked from {reference} {onset.tolist()} {TrackingSettings()} {REVISION}"
+        return self.cache.derived(cached, settings, lambda: track(frames, onset, reference=reference))
+
+    def _detected(self, clip: Clip, cached: CachedClip, reference: int) -> NDArray[np.float64]:
+        if self.detector is None:
+            raise ClipError(f"clip {clip.name}: expected landmarks; set dataset_params.keypoint_dir")
+        detector, frame = self.detector, np.asarray(cached.frames()[reference])
+        return self.cache.derived(cached, f"detected on {reference}", lambda: detector(frame))
+
+    def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
+        params, count = self.params, len(cached)
+        rules = table_rules(params)
+        if path is None and params.au_dir is not None:
+            path = find_table(params.au_dir, clip.name, split)
+        if path is not None:
+            return read_action_units(path, count, frame_numbers=clip.frame_numbers, rules=rules, notice=self._warn_once)
+        if self.extractor is None:
+            raise ClipError(
+                f"clip {clip.name}: expected action units; set dataset_params.au_dir, or dataset_params.au_extractor: "
+                "py-feat (in `animate`, --driving-au gives a table)"
+            )
+        extractor = self.extractor
+        rows = self.cache.derived(cached, "action units of py-feat", lambda: extractor(cached.frames()))
+        table = parse_table(COLUMNS, rows.tolist(), f"py-feat of {clip.path}", rules.min_confidence)
+        return clip_action_units(table, count, rules=rules, notice=self._warn_once)
+
+    def _warn_once(self, text: str) -> None:
+        """Warn, unless another clip, perhaps in another thread, has caused the same warning."""
+        with self._warning_lock:
+            known = text in self._warned
+            self._warned.add(text)
+        if not known:
+            self.warn(text)
+
+
+def table_rules(params: DatasetParams) -> TableRules:
+    """What the config says of tables with gaps."""
+    return TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
+
+
+def make_clip_loader(
+    params: DatasetParams,
+    device: str,
+    *,
+    landmarks: bool,
+    action_units: bool,
+    warn: Callable[[str], None] = log.warning,
+) -> ClipLoader:
+    """A loader that finds landmarks and action units on a device, as torch writes it, where files do not say them."""
+    detector, extractor = landmark_detector(params, device), action_unit_extractor(params, device)
+    return ClipLoader(
+        params, landmarks=landmarks, action_units=action_units, detector=detector, extractor=extractor, warn=warn
+    )
+
+
+def unfit_to_train(clip: LoadedClip, params: DatasetParams) -> str | None:
+    """Why a clip that can be used otherwise cannot be trained on; None where it can."""
+    return training_problem(
+        str(clip.clip.path),
+        len(clip),
+        has_landmarks=clip.landmarks is not None,
+        remove_head_motion=params.remove_head_motion,
+    )
+
+
+def _warnings(clip: Clip, cached: CachedClip, landmarks: NDArray[np.float64] | None) -> tuple[str, ...]:
+    warnings = frame_warnings(clip, cached.sizes)
+    if landmarks is not None and (warning := landmark_warning(landmarks, cached.frames().shape[1:3])):
+        warnings.append(warning)
+    return tuple(warnings)

@@ -1,0 +1,56 @@
+"""Pairs of source and driving clips to animate."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from clips.files import read_list
+from clips.reading import Clip, ClipError, open_clip
+from clips.splits import split_clips
+from config.sections import DatasetParams
+
+
+def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
+    """Source and driving clips to animate: those of the pair list, or every combination of the test clips.
+
+    Raises:
+        ClipError: a list without the columns, or a name that is no clip.
+    """
+    clips = clips_by_name(params)
+    if params.pairs_list is None:
+        if not clips:
+            raise ClipError("expected dataset_params.root_dir, or --source and --driving; got neither")
+        return [(source, driving) for source in clips.values() for driving in clips.values() if source != driving]
+    pairs = []
+    for line, row in read_list(params.pairs_list, ("source", "driving")):
+        names = (row["source"], row["driving"])
+        source, driving = (resolve_clip(name, clips, params.pairs_list, line) for name in names)
+        pairs.append((source, driving))
+    return pairs
+
+
+def clips_by_name(params: DatasetParams) -> dict[str, Clip]:
+    """The test clips by name; none without `root_dir`."""
+    return {clip.name: clip for clip in split_clips(params, "test")} if params.root_dir else {}
+
+
+def resolve_clip(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> Clip:
+    """A clip by name, with or without extension: of the test clips, else of the files beside the list.
+
+    A clip beside the list keeps its folder as a part of its name, because clips of several folders may share theirs.
+
+    Raises:
+        ClipError: neither; `pairs_list` and `line` say where the name stands.
+    """
+    beside = pairs_list.parent / name
+    suffixes = {p.suffix for p in beside.parent.glob(f"{beside.name}.*") if not p.name.startswith(".")}
+    for known in (name, Path(name).stem):
+        if known in clips:
+            return clips[known]
+    for path in (beside, *(beside.with_name(beside.name + suffix) for suffix in sorted(suffixes))):
+        if name and path.exists():
+            try:
+                clip = open_clip(path)
+            except ClipError:
+                continue
+            return replace(clip, name=(Path(name).parent / clip.name).as_posix())
+    raise ClipError(f"{pairs_list}: line {line}: {name!r} is neither a test clip nor a clip beside the list")

@@ -1,0 +1,1 @@
+"""What training and generation share: checkpoints, models, devices, the one atomic file writer."""

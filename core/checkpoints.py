@@ -1,0 +1,252 @@
+"""Checkpoint files: ours and those of the published code bases, read without running code that they might hold.
+
+A checkpoint is a dict. The networks stand at the top under their published names, each a state dict; beside them the
+optimisers, `epoch` (the last finished one) and, in ours, `format`, `family`, `step` (steps done of the next epoch) and
+`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to go on. Ours
+hold tensors, numbers, text, lists and dicts only.
+"""
+
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from config.experiment import FORMAT, Config
+from config.published import published_settings
+from core.files import replacing_file
+from errors import UserError, first_line
+from modules.model import Optimiser, Trainable
+
+FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
+VGG19_FILE = "vgg19-dcbb9e9d.pth"
+
+log = logging.getLogger("checkpoints")
+
+_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+# Published optimiser states hold NumPy scalars, pickled under the module name of NumPy 1 or of NumPy 2.
+_SAFE = [
+    np.dtype,
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
+    (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
+]
+
+
+class CheckpointError(UserError):
+    """A checkpoint cannot be used; the message names the file and the remedy."""
+
+
+def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
+    """Write a checkpoint under a temporary name and rename it, so that a half-written one never has its name.
+
+    Raises:
+        CheckpointError: the disk is full or not writable; what stood there before still does.
+    """
+    try:
+        with replacing_file(path, "make room and resume from the previous checkpoint") as temporary:
+            torch.save(dict(contents), temporary)
+    except RuntimeError as error:  # torch's word for a full disk
+        raise CheckpointError(
+            f"{path}: could not be written ({first_line(error)}); make room and resume from the previous checkpoint"
+        ) from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint to the CPU.
+
+    Returns:
+        Its contents, NumPy scalars turned into numbers.
+    Raises:
+        CheckpointError: missing, empty, truncated, not a checkpoint, or holding Python objects.
+    """
+    _check_start(path)
+    try:
+        with torch.serialization.safe_globals(_SAFE):
+            contents = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if found:
+            raise CheckpointError(
+                f"{path}: holds the Python object {found[1]}, which is not loaded because it could run code"
+            ) from error
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged; fetch it again") from error
+    except (EOFError, RuntimeError, OSError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)}); fetch it again") from error
+    if not isinstance(contents, dict):
+        raise CheckpointError(f"{path}: expected a dict of networks, got {type(contents).__name__}")
+    return _plain(contents)
+
+
+def _check_start(path: Path) -> None:
+    """Raise CheckpointError for files that are recognised as something else by how they begin."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(512)
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a readable checkpoint file ({error.strerror})") from error
+    if not start:
+        raise CheckpointError(f"{path}: the file is empty; fetch it again")
+    if start.startswith(b"version https://git-lfs"):
+        raise CheckpointError(f"{path}: a Git-LFS pointer, not the checkpoint itself; run `git lfs pull`")
+    if re.match(rb"\s*<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
+        raise CheckpointError(f"{path}: a web page, not a checkpoint; the download went wrong, fetch the file itself")
+
+
+def _plain(value: Any) -> Any:
+    """Numbers for NumPy scalars, dicts for ordered ones, lists for tuples."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {key: _plain(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(child) for child in value]
+    return value
+
+
+# --- contents ---------------------------------------------------------------------------------------------------------
+
+
+def checkpoint_contents(
+    config: Config,
+    model: Trainable,
+    optimisers: Mapping[str, Optimiser],
+    *,
+    epoch: int,
+    step: int,
+    epoch_key: str,
+) -> dict[str, Any]:
+    """Everything a run needs to go on.
+
+    Args:
+        epoch: last finished epoch, -1 for none.
+        step: steps done of the epoch after it.
+        epoch_key: published name of the epoch.
+    """
+    return _plain(
+        {
+            "format": FORMAT,
+            "family": config.family,
+            "config": config.model_dump(mode="json"),
+            **{name: network.state_dict() for name, network in model.networks().items()},
+            **{name: entry.optimizer.state_dict() for name, entry in optimisers.items()},
+            epoch_key: epoch,
+            "step": step,
+        }
+    )
+
+
+def load_networks(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> set[str]:
+    """Fill a model's networks, strictly.
+
+    Args:
+        contents: from `read_checkpoint`.
+        config: that the model was built with.
+        path: for messages.
+    Returns:
+        Names of the networks that were filled; those it may lack (`optional_networks`) can be absent.
+    Raises:
+        CheckpointError: another family, other settings, missing networks, other shapes.
+    """
+    _check_family(contents, config.family, path)
+    _check_settings(model, contents, config, path)
+    filled = set()
+    for name, network in model.networks().items():
+        if name not in contents:
+            if name in model.optional_networks:
+                continue
+            raise CheckpointError(f"{path}: expected the network `{name}`, found {', '.join(sorted(contents))}")
+        load_state(network, contents[name], f"{path}: {name}")
+        filled.add(name)
+    return filled
+
+
+def _check_family(contents: Mapping[str, Any], family: str, path: Path) -> None:
+    found = contents.get("family")
+    if found is None:
+        found = next((name for network, name in FAMILY_NETWORKS.items() if network in contents), None)
+    if found is None:
+        raise CheckpointError(f"{path}: expected a checkpoint with networks, found {', '.join(map(str, contents))}")
+    if found != family:
+        raise CheckpointError(f"{path}: a checkpoint of the family `{found}`, the config says `{family}`")
+
+
+def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> None:
+    """Compare what state dicts do not show, settings of the networks, and what says more than a missing key."""
+    own = config.model_params.model_dump(mode="json")
+    if "config" in contents:
+        stored = contents["config"]["model_params"]
+    else:
+        stored = published_settings(config.family, own.get("prior", "none"))
+    differing = [
+        f"model_params.{key} is {value}, the config says {_at(own, key)}"
+        for key, value in {**stored, **model.settings_in(contents)}.items()
+        if _at(own, key) != value
+    ]
+    if differing:
+        kind = "the checkpoint's" if "config" in contents else "a published checkpoint's"
+        raise CheckpointError(f"{path}: {kind} {'; '.join(differing)}; make them agree")
+
+
+def _at(settings: Any, path: str) -> Any:
+    """The value at a dotted path of nested dicts, None where there is none."""
+    for key in path.split("."):
+        settings = settings.get(key) if isinstance(settings, dict) else None
+    return settings
+
+
+def load_state(network: torch.nn.Module, state: Any, name: str) -> None:
+    """Load a state dict strictly.
+
+    Args:
+        state: from a checkpoint.
+        name: of file and network, for messages.
+    Raises:
+        CheckpointError: no state dict, or missing, unknown or differently sized entries.
+    """
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{name}: expected a state dict, got {type(state).__name__}")
+    own = network.state_dict()
+    missing = [key for key in own if key not in state]
+    unknown = [key for key in state if key not in own]
+    shapes = [
+        f"{key} is {list(state[key].shape)}, the config gives {list(value.shape)}"
+        for key, value in own.items()
+        if key in state and state[key].shape != value.shape
+    ]
+    problems = []
+    for what, keys in (("missing", missing), ("unknown", unknown), ("other size", shapes)):
+        if keys:
+            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
+            problems.append(f"{what}: {keys[0]}{more}")
+    if problems:
+        raise CheckpointError(f"{name}: does not fit the config ({'; '.join(problems)})")
+    network.load_state_dict(state, strict=True)
+
+
+def load_optimisers(optimisers: Mapping[str, Optimiser], contents: Mapping[str, Any], path: Path) -> None:
+    """Restore optimiser states; learning rates stay as the config has them.
+
+    Raises:
+        CheckpointError: a state that does not fit the networks.
+    """
+    for name, entry in optimisers.items():
+        if name not in contents:
+            log.warning("%s: no state of `%s`, which starts anew", path, name)
+            continue
+        try:
+            entry.optimizer.load_state_dict(contents[name])
+        except (KeyError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: {name}: does not fit the config ({first_line(error)})") from error
+
+
+def finished_epoch(contents: Mapping[str, Any], epoch_key: str, path: Path) -> int:
+    """The last finished epoch of a checkpoint, -1 for none."""
+    epoch = contents.get(epoch_key)
+    if not isinstance(epoch, int):
+        raise CheckpointError(f"{path}: expected a whole number under `{epoch_key}`, got {epoch!r}")
+    return epoch

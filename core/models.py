@@ -1,0 +1,89 @@
+"""Models with their first weights, and the frozen networks that losses need."""
+
+import re
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from config.experiment import Config
+from config.families import FAMILIES
+from core.checkpoints import CheckpointError, load_state, read_checkpoint
+from errors import UserError, first_line
+from modules.au_estimator import AUEstimator
+from modules.losses import VGG19
+from modules.model import MotionModel
+
+VGG19_FILE = "vgg19-dcbb9e9d.pth"
+
+
+def build_model(config: Config) -> MotionModel:
+    """A family's model with random weights; its class is imported when it is first asked for."""
+    module, name = FAMILIES[config.family].model.split(":")
+    model: MotionModel = getattr(import_module(module), name)(**config.model_options)
+    return model
+
+
+def initial_model(config: Config) -> MotionModel:
+    """A model with the random weights of the config's seed.
+
+    Raises:
+        UserError: sizes of networks that do not fit together.
+    """
+    torch.manual_seed(config.seed)
+    try:
+        return build_model(config)
+    except ValueError as error:
+        raise UserError(f"model_params: {error}") from error
+
+
+def load_au_estimator(path: Path) -> AUEstimator:
+    """The frozen action-unit estimator of `--mode train_au`.
+
+    Raises:
+        CheckpointError: no checkpoint, or one of something else.
+    """
+    contents = read_checkpoint(path)
+    if "au_estimator" not in contents:
+        raise CheckpointError(f"{path}: expected a checkpoint of --mode train_au, found {', '.join(sorted(contents))}")
+    estimator = AUEstimator()
+    load_state(estimator.au_estimator, contents["au_estimator"], f"{path}: au_estimator")
+    return estimator.requires_grad_(False).eval()
+
+
+def load_vgg19(weights: str) -> VGG19:
+    """The feature network of the perceptual loss.
+
+    Args:
+        weights: `imagenet` (torchvision's, downloaded once), `random`, or a file in torchvision's format.
+    Raises:
+        CheckpointError: the weights cannot be had; says which file, where it was looked for and how to provide it.
+    """
+    network = VGG19()
+    if weights == "random":
+        return network
+    state = _torchvision_vgg19() if weights == "imagenet" else read_checkpoint(Path(weights))
+    ours = {}
+    for key, value in network.state_dict().items():
+        published = re.sub(r"^slice\d+\.", "features.", key)
+        if key in ("mean", "std"):
+            ours[key] = value
+        elif published in state:
+            ours[key] = state[published]
+        else:
+            raise CheckpointError(f"{weights}: expected torchvision's VGG-19 with {published}, found other keys")
+    network.load_state_dict(ours, strict=True)
+    return network
+
+
+def _torchvision_vgg19() -> dict[str, torch.Tensor]:
+    from torchvision.models import VGG19_Weights
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    try:
+        return VGG19_Weights.IMAGENET1K_V1.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder / VGG19_FILE}: VGG-19 weights are missing and could not be downloaded ({first_line(error)}); "
+            f"put the file from {VGG19_Weights.IMAGENET1K_V1.url} there, or name it in train_params.perceptual_network"
+        ) from error

@@ -1,1 +1,0 @@
-"""The demo data set and the small tables the program reads."""
