@@ -2,8 +2,8 @@
 
 A checkpoint is a dict. Its top level holds the state dict of each network under its published name, the optimisers,
 `epoch` (the last finished one) and, in ours, `format`, `family`, `step` (finished steps of the next epoch) and
-`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to resume. Ours contain
-tensors, numbers, text, lists and dicts only.
+`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to resume.
+Ours contain tensors, numbers, text, lists and dicts only.
 """
 
 import logging
