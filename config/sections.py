@@ -190,8 +190,13 @@ class TrainParams(Section):
     """Random warp of the equivariance losses."""
 
     @property
+    def needs_vgg19(self) -> bool:
+        """True if a loss compares features of VGG-19; families with such a loss override this."""
+        return False
+
+    @property
     def needs_au_estimator(self) -> bool:
-        """Whether a loss judges pictures by `au_estimator`; families that have such a loss say so."""
+        """True if a loss reads action units with `au_estimator`; families with such a loss override this."""
         return False
 
 

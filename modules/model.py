@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from config.sections import TrainAVDParams
 from modules.losses import VGG19
 
 if TYPE_CHECKING:
@@ -185,14 +186,14 @@ class MotionModel(Trainable, ABC):
         """
 
     def prepare_training(
-        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
+        self, section: Any, vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
     ) -> dict[str, Optimiser]:
-        """Make ready for `losses`.
+        """Prepare `losses`.
 
         Args:
-            settings: the section `train_params`.
-            vgg: perceptual network, where the settings weigh it.
-            au_estimator: frozen, where the settings weigh the relative action-unit constraint.
+            section: the config section `train_params`, of the family's own class.
+            vgg: feature network of the perceptual loss; None if its weights are 0.
+            au_estimator: frozen estimator of the relative action-unit constraint; None if its weight is 0.
         Returns:
             Optimisers under their names in checkpoints.
         Raises:
@@ -200,11 +201,11 @@ class MotionModel(Trainable, ABC):
         """
         raise NotImplementedError("this family has nothing to train; use it with --mode animate")
 
-    def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
-        """Make ready for `avd_losses`: every network but the AVD network is frozen.
+    def prepare_avd(self, section: TrainAVDParams) -> dict[str, Optimiser]:
+        """Prepare `avd_losses`, and freeze every network except the AVD network.
 
         Args:
-            settings: the section `train_avd_params`.
+            section: the config section `train_avd_params`.
         Returns:
             Optimisers under their names in checkpoints.
         Raises:

@@ -15,7 +15,7 @@ from modules.geometry import heatmap_mean, make_coordinate_grid
 from modules.model import Condition
 from modules.mraa.affine import principal_root, reverted, symmetric_root
 from modules.thin_plate_spline import RandomWarp
-from tests.conftest import face_landmarks, tiny_experiment
+from tests.conftest import face_landmarks, tiny_experiment, with_weights
 from tests.golden import mraa_cases  # noqa: F401 - registers its replays
 from tests.golden.manifests import compare_manifest
 from tests.golden.replay import REPLAYS, Fixture, worst_fraction
@@ -135,7 +135,7 @@ def generate(model, source, motion_source, motion_driving, condition=None):
 def prepared(tmp_path, **changes):
     """A model ready for `losses`."""
     model, config = tiny_model(tmp_path, **changes)
-    optimisers = model.prepare_training(config.train_params.model_dump(), None)
+    optimisers = model.prepare_training(config.train_params, None)
     return model.train(), optimisers
 
 
@@ -508,9 +508,7 @@ def test_gradients_reach_every_parameter(tmp_path, head, skips):
 
 def test_the_length_of_motion_is_weighed_in_pixels(tmp_path):
     model, config = tiny_model(tmp_path, bg_predictor_params__bg_type="zero")
-    settings = config.train_params.model_dump()
-    weights = {**settings["loss_weights"], "motion": 2.0}
-    model.prepare_training({**settings, "loss_weights": weights}, None)
+    model.prepare_training(with_weights(config.train_params, motion=2.0), None)
     batch = training_batch()
     moved, generated = model.losses(batch, epoch=0)
     change = generated["deformation"] - make_coordinate_grid((16, 16), generated["deformation"])
@@ -629,7 +627,7 @@ def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path)
     config = load_config(path).config
     assert config.model_params.region_affine == "principal"
     model = build_model(config)
-    contents = published_contents(model, model.prepare_training(config.train_params.model_dump(), None))
+    contents = published_contents(model, model.prepare_training(config.train_params, None))
     folder = tmp_path / "run"
     folder.mkdir()
     checkpoint = folder / "00000000-cpk-reconstruction.pth"
@@ -714,7 +712,7 @@ def test_a_missing_input_is_named(tmp_path):
     with pytest.raises(ValueError, match="expected regions with an affine frame"):
         shifts.relative(*regions, regions[1], "avd")
     with pytest.raises(NotImplementedError, match="estimate_affine"):
-        shifts.prepare_avd(config.train_avd_params.model_dump())
+        shifts.prepare_avd(config.train_avd_params)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -110,8 +110,7 @@ def test_a_batch_of_two_is_two_batches_of_one(tmp_path):
 @pytest.mark.parametrize("keypoints", ["learned", "landmarks"])
 def test_gradients_reach_every_parameter(tmp_path, keypoints):
     model, config = tiny_model(tmp_path, keypoints=keypoints, common_params={"bg": True})
-    settings = config.train_params.model_dump()
-    model.prepare_training({**settings, "bg_start": 0, "dropout_epoch": 0}, None)
+    model.prepare_training(config.train_params.model_copy(update={"bg_start": 0, "dropout_epoch": 0}), None)
     model.train()
     batch = {
         "source": pictures(4),
@@ -142,7 +141,7 @@ def test_dropout_leaves_splines_out_but_never_the_background():
 
 def test_dropout_grows_and_ends(tmp_path):
     model, config = tiny_model(tmp_path)
-    model.prepare_training(config.train_params.model_dump(), None)
+    model.prepare_training(config.train_params, None)
     assert [model._dropout(epoch, pictures())[0] for epoch in (0, 10, 34)] == pytest.approx([0.1, 0.3, 0.3])
     assert model._dropout(35, pictures()) is None
 
