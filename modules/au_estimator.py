@@ -7,7 +7,7 @@ Dimension letters: B batch, H x W image, h x w map, A = 17 action units, N pixel
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -53,6 +53,7 @@ class AUEstimator(Trainable):
         in proportion to what is to be explained (Belloni et al., 2011).
     """
 
+    network_names: ClassVar[tuple[str, ...]] = ("au_estimator",)
     needs_landmarks = needs_action_units = True
 
     def __init__(self, landmark_motion: Tensor | None = None):

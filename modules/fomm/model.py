@@ -25,7 +25,7 @@ from modules.geometry import (
     sample,
 )
 from modules.losses import VGG19, PictureLoss
-from modules.model import Condition, Mode, Motion, MotionModel, Optimiser, Trainable
+from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.thin_plate_spline import RandomWarp
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class FommModel(MotionModel):
     """
 
     keypoint_name: ClassVar[str] = "value"
+    network_names: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "kp_detector")
     optional_networks: ClassVar[frozenset[str]] = frozenset({"discriminator"})
-    frozen_helpers: ClassVar[frozenset[str]] = Trainable.frozen_helpers | {"discriminator_pyramid"}
 
     train_params: FommTrainParams
 

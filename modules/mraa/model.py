@@ -47,6 +47,7 @@ class MraaModel(MotionModel):
     """
 
     keypoint_name: ClassVar[str] = "shift"
+    network_names: ClassVar[tuple[str, ...]] = ("generator", "region_predictor", "bg_predictor", "avd_network")
     optional_networks: ClassVar[frozenset[str]] = frozenset({"avd_network"})
     checkpoint_suffixes: ClassVar[Mapping[str, str]] = {
         "train": "-cpk-reconstruction.pth",

@@ -52,6 +52,13 @@ class TPSModel(MotionModel):
     """
 
     keypoint_name: ClassVar[str] = "fg_kp"
+    network_names: ClassVar[tuple[str, ...]] = (
+        "inpainting_network",
+        "dense_motion_network",
+        "kp_detector",
+        "bg_predictor",
+        "avd_network",
+    )
     optional_networks: ClassVar[frozenset[str]] = frozenset({"bg_predictor", "avd_network"})
     train_params: TpsTrainParams
     avd_params: TrainAVDParams

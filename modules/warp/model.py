@@ -34,6 +34,7 @@ class WarpModel(MotionModel):
     """
 
     needs_landmarks = motion_from_landmarks = True
+    network_names: ClassVar[tuple[str, ...]] = ()
     keypoint_name: ClassVar[str] = "landmarks"
 
     def __init__(self, params: WarpModelParams):
