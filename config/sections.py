@@ -264,13 +264,25 @@ class TrainAUParams(Section):
     loss_weights: TrainAUWeights = TrainAUWeights()
 
 
+MovementScaling = Literal["similarity", "hull", "none"]
+
+
 class NormalizationParams(Section):
     adapt_movement_scale: bool = True
-    """Scale relative movement by the ratio of the two faces' sizes."""
+    """Adapt relative movement to the size of the source face; false adds the driving movement unchanged."""
+    movement_scale: Literal["similarity", "hull"] = "similarity"
+    """Method of `adapt_movement_scale`. `similarity`: scale and rotation of the least-squares similarity from the
+    driving face at rest to the source face. `hull`, as published: root of the ratio of the areas of the keypoints'
+    convex hulls, without rotation."""
     use_relative_movement: bool | None = None
     """The published spelling of `mode`: true is `relative`, false is `standard`."""
     use_relative_jacobian: bool = True
     """Local affine motion relative to the first driving frame, too (keypoints with Jacobians only)."""
+
+    @property
+    def scaling(self) -> MovementScaling:
+        """Method by which relative movement is adapted to the source face."""
+        return self.movement_scale if self.adapt_movement_scale else "none"
 
 
 class AnimateParams(Section):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from config.sections import TrainAVDParams
+from config.sections import NormalizationParams, TrainAVDParams
 from modules.losses import VGG19
 
 if TYPE_CHECKING:
@@ -155,9 +155,7 @@ class MotionModel(Trainable, ABC):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
         """Transfer the motion of the driving person to the source person.
 
@@ -167,8 +165,8 @@ class MotionModel(Trainable, ABC):
             driving_initial: motion of the driving clip's reference frame, batch 1 or B.
             mode: `relative` adds the change since the reference frame, `standard` returns the driving motion unchanged,
                 `avd` uses the AVD network.
-            adapt_movement_scale: fit the change to the size of the source face.
-            use_relative_jacobian: treat local affine motion in the same way; ignored by families without it.
+            normalization: scaling of the change, see `transfer_motion`, and treatment of local affine motion, which
+                families without it ignore.
         Returns:
             The motion to apply, batch B.
         """

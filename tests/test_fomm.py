@@ -10,7 +10,7 @@ import yaml
 
 import run
 from config.load import ConfigError, build_config, load_config
-from config.sections import TransformParams
+from config.sections import NormalizationParams, TransformParams
 from core.checkpoints import CheckpointError, load_networks, read_checkpoint
 from core.models import build_model
 from modules.geometry import inverse_2x2, make_coordinate_grid
@@ -22,6 +22,7 @@ from tests.golden.replay import REPLAYS, Fixture, worst_fraction
 from tests.test_train import run_folder, same
 
 SIZE = 64
+USUAL = NormalizationParams()
 GOLDEN = Path(__file__).parent / "golden"
 PRIORS = ["none", "ewp", "awp"]
 
@@ -269,20 +270,24 @@ def test_relative_movement_is_scaled_by_each_faces_size(tmp_path):
     sizes = torch.tensor([2.0, 3.0])[:, None, None]
     source = {"value": initial["value"] * sizes, "jacobian": 2 * identity}
     driving = {"value": initial["value"] + torch.tensor([0.01, 0.0]), "jacobian": 3 * identity}
-    moved = model.relative(source, driving, initial, "relative")
+    moved = model.relative(source, driving, initial, "relative", USUAL)
     expected = sizes * torch.tensor([0.01, 0.0])
     torch.testing.assert_close(moved["value"] - source["value"], expected.expand(2, 5, 2), atol=1e-5, rtol=0)
     torch.testing.assert_close(moved["jacobian"], 6 * identity)
     plain = model.relative(
-        source, driving, initial, "relative", adapt_movement_scale=False, use_relative_jacobian=False
+        source,
+        driving,
+        initial,
+        "relative",
+        NormalizationParams(adapt_movement_scale=False, use_relative_jacobian=False),
     )
     torch.testing.assert_close(
         plain["value"] - source["value"], torch.tensor([0.01, 0.0]).expand(2, 5, 2), atol=1e-5, rtol=0
     )
     assert plain["jacobian"] is driving["jacobian"]
-    assert model.relative(source, driving, initial, "standard") is driving
+    assert model.relative(source, driving, initial, "standard", USUAL) is driving
     with pytest.raises(ValueError, match="expected mode `relative` or `standard`, got `avd`"):
-        model.relative(source, driving, initial, "avd")
+        model.relative(source, driving, initial, "avd", USUAL)
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

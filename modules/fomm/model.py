@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from config.fomm import FommModelParams, FommTrainParams
+from config.sections import NormalizationParams
 from modules.blocks import ImagePyramid
 from modules.facial_prior import PriorMaps, prior_points
 from modules.fomm.discriminator import MultiScaleDiscriminator
@@ -18,11 +19,11 @@ from modules.fomm.keypoint_detector import KPDetector
 from modules.geometry import (
     GridConvention,
     expand_batch,
-    follow_points,
     full_precision,
     inverse_2x2,
     motion_length,
     sample,
+    transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
@@ -98,22 +99,16 @@ class FommModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, as published,
-        but for each sample by its own.
-
-        Source: FOMM (Siarohin et al., 2019), relative motion transfer.
-        """
+        """See `MotionModel.relative`. Source: FOMM (Siarohin et al., 2019), relative motion transfer."""
         if mode == "avd":
             raise ValueError("expected mode `relative` or `standard`, got `avd`: the family has no such network")
         if mode == "standard":
             return driving
         points = (motion["value"] for motion in (source, driving, driving_initial))
-        moved = {**driving, "value": follow_points(*points, scaled=adapt_movement_scale)}
-        if use_relative_jacobian and "jacobian" in driving:
+        moved = {**driving, "value": transfer_motion(*points, scaling=normalization.scaling)}
+        if normalization.use_relative_jacobian and "jacobian" in driving:
             turned = driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])
             moved["jacobian"] = turned @ source["jacobian"]
         return moved

@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from config.mraa import MraaModelParams, MraaTrainParams
-from config.sections import TrainAVDParams
+from config.sections import NormalizationParams, TrainAVDParams
 from modules.au_estimator import AUEstimator
 from modules.avd_network import AVDNetwork
 from modules.facial_prior import PriorMaps
 from modules.geometry import (
     GridConvention,
     expand_batch,
-    follow_points,
     full_precision,
     inverse_2x2,
     motion_length,
     sample,
+    transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
@@ -109,12 +109,9 @@ class MraaModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, which the
-        published code always does. The background stays still."""
+        """See `MotionModel.relative`; the published code always scales. The background stays still."""
         regions = [{name: value.float() for name, value in m.items() if name != "frame"} for m in (source, driving)]
         if mode == "standard":
             return regions[1]
@@ -125,10 +122,10 @@ class MraaModel(MotionModel):
         own, moved = regions
         initial = {name: value.float() for name, value in driving_initial.items()}
         shifts = (motion["shift"] for motion in (own, moved, initial))
-        result = {"shift": follow_points(*shifts, scaled=adapt_movement_scale)}
+        result = {"shift": transfer_motion(*shifts, scaling=normalization.scaling)}
         if "affine" not in moved:
             return result
-        if not use_relative_jacobian:
+        if not normalization.use_relative_jacobian:
             return {**result, "affine": moved["affine"], "covar": moved["covar"]}
         affine = moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]
         covar = moved["covar"] if self.relative_covar == "driving" else affine @ affine.mT

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from config.sections import TrainAVDParams
+from config.sections import NormalizationParams, TrainAVDParams
 from config.tps import TpsModelParams, TpsTrainParams
 from modules.au_estimator import AUEstimator, RelativeAULoss
 from modules.avd_network import AVDNetwork
@@ -18,12 +18,12 @@ from modules.face_frame import face_coordinates
 from modules.geometry import (
     aligned,
     expand_batch,
-    follow_points,
     full_precision,
     gaussian_blur,
     motion_length,
     resize_grid,
     sample,
+    transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
@@ -111,18 +111,15 @@ class TPSModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, as published.
-        The background stays still."""
+        """See `MotionModel.relative`. The background stays still."""
         kp_source, kp_driving, kp_initial = (motion["fg_kp"].float() for motion in (source, driving, driving_initial))
         if mode == "standard":
             return {"fg_kp": kp_driving}
         if mode == "avd":
             return {"fg_kp": self._avd(kp_source.expand_as(kp_driving), kp_driving)}
-        return {"fg_kp": follow_points(kp_source, kp_driving, kp_initial, scaled=adapt_movement_scale)}
+        return {"fg_kp": transfer_motion(kp_source, kp_driving, kp_initial, scaling=normalization.scaling)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
         """See `MotionModel.encode`: the source, its features at every level, and with `film` its face coordinates."""
@@ -311,9 +308,11 @@ class TPSModel(MotionModel):
         source, landmarks = batch["source"], batch["source_landmarks"]
         differs = (batch["subject"] != batch["subject"].roll(-1, 0)).float()[:, None, None]
         motion_source = self.motion(source, landmarks)
-        others = (self.motion(source, batch[name].roll(-1, 0)) for name in ("driving_landmarks", "source_landmarks"))
-        moved = self.relative(motion_source, *others, "relative")["fg_kp"]
         kp_source = motion_source["fg_kp"]
+        kp_driving, kp_initial = (
+            self.motion(source, batch[name].roll(-1, 0))["fg_kp"] for name in ("driving_landmarks", "source_landmarks")
+        )
+        moved = transfer_motion(kp_source, kp_driving, kp_initial, scaling="similarity")
         motion = {"fg_kp": torch.lerp(kp_source, moved, differs)}
         au_diff = differs * batch["au_diff"].roll(-1, 0)
         condition = Condition(au_diff=au_diff)

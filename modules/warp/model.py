@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from config.sections import NormalizationParams
 from config.warp import WarpModelParams
-from modules.geometry import follow_points, full_precision, robust_similarity, sample
+from modules.geometry import full_precision, robust_similarity, sample, transfer_motion
 from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import TPS
 
@@ -55,17 +56,15 @@ class WarpModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas."""
+        """See `MotionModel.relative`."""
         if mode == "avd":
             raise ValueError("the warp family has no network for mode `avd`; use `relative`")
         if mode == "standard":
             return driving
         points = (motion["landmarks"] for motion in (source, driving, driving_initial))
-        return {"landmarks": follow_points(*points, scaled=adapt_movement_scale)}
+        return {"landmarks": transfer_motion(*points, scaling=normalization.scaling)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> Tensor:
         """The source itself."""

@@ -19,6 +19,7 @@ from config.fomm import (
     FommTrainParams,
     KPDetectorParams,
 )
+from config.sections import NormalizationParams
 from modules.blocks import ImagePyramid, pyramid_key
 from modules.facial_prior import PriorMaps, equally_weighted, prior_points
 from modules.fomm.dense_motion import DenseMotionNetwork
@@ -174,13 +175,10 @@ def relative(fixture: Fixture) -> Outputs:
     outputs = {}
     for tag in {name.split(".")[0] for name in fixture.outputs}:
         adapt, move, jacobian = (part[-1] == "1" for part in tag.split("_"))
-        outputs[tag] = FommModel.relative(
-            None,
-            *motions,
-            "relative" if move else "standard",
-            adapt_movement_scale=adapt,
-            use_relative_jacobian=jacobian,
+        normalization = NormalizationParams(
+            adapt_movement_scale=adapt, movement_scale="hull", use_relative_jacobian=jacobian
         )
+        outputs[tag] = FommModel.relative(None, *motions, "relative" if move else "standard", normalization)
     return dict(flatten("", outputs))
 
 

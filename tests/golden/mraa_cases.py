@@ -17,6 +17,7 @@ from config.mraa import (
     RegionBackgroundParams,
     RegionPredictorParams,
 )
+from config.sections import NormalizationParams
 from modules.facial_prior import PriorMaps
 from modules.geometry import sample
 from modules.losses import VGG19
@@ -39,6 +40,7 @@ SECTIONS = {
     "generator_params": {"block_expansion": 8, "max_features": 16, "pixelwise_flow_predictor_params": SMALL},
     "avd_network_params": {"id_bottle_size": 8, "pose_bottle_size": 8},
 }
+HULL = NormalizationParams(movement_scale="hull")
 WITH_BACKGROUND = {"full", "legacy", "heatonly"}
 """Variants of the flow predictor to which the fixture gives the background's movement."""
 
@@ -215,7 +217,7 @@ def avd(fixture: Fixture) -> Outputs:
     for name in fixture.meta["modules"]:
         model = avd_model(fixture.kwargs(name))
         fixture.filled(name, model.avd_network)
-        outputs[name] = model.relative(*motions, motions[1], "avd")
+        outputs[name] = model.relative(*motions, motions[1], "avd", HULL)
     return dict(flatten("", outputs))
 
 
@@ -225,7 +227,7 @@ def relative(fixture: Fixture) -> Outputs:
     fixture.filled("avd_network", model.avd_network)
     motions = [region(fixture, name) for name in ("source_region", "driving_region", "driving_region_initial")]
     modes = {name.split(".")[0] for name in fixture.outputs}
-    return dict(flatten("", {mode: model.relative(*motions, mode) for mode in modes}))
+    return dict(flatten("", {mode: model.relative(*motions, mode, HULL) for mode in modes}))
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from config.family_sections import AVDNetworkParams
+from config.sections import NormalizationParams
 from config.tps import InpaintingParams, TpsCommonParams, TpsDenseMotionParams, TpsModelParams, TpsTrainParams
 from modules.avd_network import AVDNetwork
 from modules.blocks import AntiAliasInterpolation2d, ImagePyramid
@@ -24,6 +25,7 @@ from modules.tps.model import TPSModel
 from tests.golden.manifests import builds
 from tests.golden.replay import Fixture, Outputs, fill, replays, section
 
+USUAL = NormalizationParams()
 SCALES = {"0-5": 0.5, "0-25": 0.25, "0-125": 0.125}
 
 
@@ -241,7 +243,7 @@ def relative(fixture: Fixture) -> Outputs:
     kp_source, kp_initial = fixture.inputs["kp_source"], fixture.inputs["kp_driving_initial"]
     motions = ({"fg_kp": fixture.inputs[name]} for name in ("kp_source", "kp_driving", "kp_driving_initial"))
     return {
-        **TPSModel.relative(None, *motions, "relative"),
+        **TPSModel.relative(None, *motions, "relative", NormalizationParams(movement_scale="hull")),
         "area_source": hull_area(kp_source)[0],
         "area_driving_initial": hull_area(kp_initial)[0],
     }
@@ -261,7 +263,9 @@ def pipeline(fixture: Fixture) -> Outputs:
         "kp_driving": {"fg_kp": motion_driving["fg_kp"]},
         "bg": model.generate(encoded, motion_source, motion_driving, Condition()),
         "nobg": model.generate(
-            encoded, motion_source, model.relative(motion_source, motion_driving, motion_driving, "standard")
+            encoded,
+            motion_source,
+            model.relative(motion_source, motion_driving, motion_driving, "standard", USUAL),
         ),
     }
     outputs["bg_param"] = outputs["bg"].pop("bg_param")
