@@ -70,12 +70,10 @@ def train(config: Config, options: RunOptions) -> int:
     fabric = make_fabric(options.device_ids, section.precision, section.num_nodes)
     fabric.launch()
     model = initial_model(config)
-    settings = section.model_dump()
-    wants_vgg = any(settings.get("loss_weights", {}).get("perceptual", ()))
-    vgg = load_vgg19(section.perceptual_network) if wants_vgg else None
+    vgg = load_vgg19(section.perceptual_network) if section.needs_vgg19 else None
     estimator = load_au_estimator(section.au_estimator) if section.needs_au_estimator else None
     try:
-        optimisers = model.prepare_training(settings, vgg, estimator)
+        optimisers = model.prepare_training(section, vgg, estimator)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
     job = Job(section, "losses", optimisers, "train", config.dataset_params.remove_head_motion)

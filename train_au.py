@@ -43,7 +43,7 @@ def train_au(config: Config, options: RunOptions) -> int:
     torch.manual_seed(config.seed)
     geometry = read_geometry()[:, SIDES.index("left")]
     model = AUEstimator(torch.from_numpy(geometry).float())
-    optimisers = model.prepare_training(section.model_dump())
+    optimisers = model.prepare_training(section)
 
     def report(folder: Path) -> None:
         write_report(folder / REPORT, config, model, str(fabric.device))

@@ -25,7 +25,7 @@ def train_avd(config: Config, options: RunOptions) -> int:
     fabric.launch()
     model = initial_model(config)
     try:
-        optimisers = model.prepare_avd(section.model_dump())
+        optimisers = model.prepare_avd(section)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
     job = Job(section, "avd_losses", optimisers, "train_avd", config.dataset_params.remove_head_motion)

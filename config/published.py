@@ -4,6 +4,7 @@ TPSMM, MEGC2022-Generation, FOMM, MRAA and both FPB code bases share the section
 These settings are added here, so that weights trained there behave as before.
 """
 
+from copy import deepcopy
 from typing import Any
 
 FACIAL_POINTS = 18
@@ -15,6 +16,9 @@ FAMILY_KEYS = {"tps": "common_params.num_tps", "fomm": "common_params.num_kp", "
 def translate(published: dict[str, Any], format_version: int) -> tuple[dict[str, Any], list[str]]:
     """Add the settings to a published experiment that its code base fixes in code.
 
+    Relative movement is scaled by the hulls' areas (`movement_scale: hull`) in every family, as the published code
+    does, including MEGC2022-Generation, whose motion comes from landmarks.
+
     Args:
         published: the parsed file, without the key `format`.
         format_version: value of `format` in the result.
@@ -23,7 +27,7 @@ def translate(published: dict[str, Any], format_version: int) -> tuple[dict[str,
     Raises:
         ValueError: the family cannot be identified.
     """
-    sections = {name: dict(value) if isinstance(value, dict) else value for name, value in published.items()}
+    sections = deepcopy(published)
     model = sections.get("model_params")
     family = _family(model if isinstance(model, dict) else {})
     decisions = _decisions(family, sections)
@@ -69,6 +73,7 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
     if family == "mraa":
         settings["relative_covar"] = "driving"
     decisions |= {f"model_params.{path}": value for path, value in settings.items()}
+    decisions["animate_params.normalization_params.movement_scale"] = "hull"
     normalization = given("animate_params", "normalization_params")
     if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
         decisions["animate_params.mode"] = "standard"

@@ -189,8 +189,13 @@ class TrainParams(Section):
     """Random warp of the equivariance losses."""
 
     @property
+    def needs_vgg19(self) -> bool:
+        """True if a loss compares features of VGG-19; families with such a loss override this."""
+        return False
+
+    @property
     def needs_au_estimator(self) -> bool:
-        """True if a loss uses `au_estimator`; overridden by families that have such a loss."""
+        """True if a loss reads action units with `au_estimator`; families with such a loss override this."""
         return False
 
 
@@ -259,13 +264,25 @@ class TrainAUParams(Section):
     loss_weights: TrainAUWeights = TrainAUWeights()
 
 
+MovementScaling = Literal["similarity", "hull", "none"]
+
+
 class NormalizationParams(Section):
     adapt_movement_scale: bool = True
-    """Scale relative movement by the size ratio of the two faces."""
+    """Adapt relative movement to the size of the source face; false adds the driving movement unchanged."""
+    movement_scale: Literal["similarity", "hull"] = "similarity"
+    """Method of `adapt_movement_scale`. `similarity`: scale and rotation of the least-squares similarity from the
+    driving face at rest to the source face. `hull`, as published: root of the ratio of the areas of the keypoints'
+    convex hulls, without rotation."""
     use_relative_movement: bool | None = None
     """Published spelling of `mode`: true is `relative`, false is `standard`."""
     use_relative_jacobian: bool = True
     """Use local affine motion relative to the first driving frame, too (keypoints with Jacobians only)."""
+
+    @property
+    def scaling(self) -> MovementScaling:
+        """Method by which relative movement is adapted to the source face."""
+        return self.movement_scale if self.adapt_movement_scale else "none"
 
 
 class AnimateParams(Section):

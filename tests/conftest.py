@@ -9,6 +9,7 @@ import torch
 import yaml
 
 from benchmarks.landmark_groups import face_shapes
+from config.family_sections import PictureTrainParams
 
 SIZE = 64
 FRAMES = 6
@@ -110,6 +111,11 @@ def tiny_experiment(root: Path, **changes) -> dict:
         section, key = path.split("__")
         experiment[section][key] = value
     return experiment
+
+
+def with_weights(section: PictureTrainParams, **weights: float) -> PictureTrainParams:
+    """A training section with other loss weights."""
+    return section.model_copy(update={"loss_weights": section.loss_weights.model_copy(update=weights)})
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ def prepared(tmp_path: Path, published: bool = False, **model_params):
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
     model = build_model(config)
-    return config, model, model.prepare_training(config.train_params.model_dump(), None)
+    return config, model, model.prepare_training(config.train_params, None)
 
 
 def published_contents(model, optimisers) -> dict:
@@ -274,7 +274,7 @@ def test_a_published_checkpoint_with_action_units_fits_strictly(tmp_path):
     config = build_config(experiment, "test").config
     assert config.model_params.au_conditioning == "concat"
     model = build_model(config)
-    optimisers = model.prepare_training(config.train_params.model_dump(), None)
+    optimisers = model.prepare_training(config.train_params, None)
     contents = published_contents(model, optimisers)
     path = tmp_path / "00000099-checkpoint.pth.tar"
     torch.save(contents, path)

@@ -253,8 +253,8 @@ def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None
     batch_size = 4 // world_size
     config = load_config(Path(config_path), [f"train_params.batch_size={batch_size}"]).config
     model = initial_model(config)
-    settings = config.train_params.model_dump()
-    job = Job(config.train_params, "losses", model.prepare_training(settings, None), "train", remove_head_motion=False)
+    optimisers = model.prepare_training(config.train_params, None)
+    job = Job(config.train_params, "losses", optimisers, "train", remove_head_motion=False)
     dataset = training_pairs(config, model, fabric, 2)
     trainer = Trainer(fabric, config, model, job, dataset, Path(folder))
     for entry in job.optimisers.values():
