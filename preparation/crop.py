@@ -83,7 +83,7 @@ class Crop:
     def _from_square(self, size: int) -> Similarity:
         """Map from pixels of the square, scaled to `size`, to pixels of the release's frames."""
         factor = np.complex128(self.side / size * np.exp(1j * self.angle))
-        return Similarity(factor, np.complex128(complex(*self.centre) - factor * (1 + 1j) * (size - 1) / 2))
+        return Similarity.from_numbers(factor, complex(*self.centre) - factor * (1 + 1j) * (size - 1) / 2)
 
 
 def place_crop(landmarks: NDArray[np.float64], shape: tuple[int, int], params: PrepareCropParams) -> Crop:
