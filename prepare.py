@@ -1,4 +1,4 @@
-"""`--mode prepare`: a data set as researchers receive it -> folders that training and animation read."""
+"""`--mode prepare`: turns a data set, as researchers receive it, into folders that training and animation read."""
 
 import logging
 import os
@@ -14,46 +14,46 @@ from config.options import RunOptions
 from config.preparation import PrepareConfig, PrepareParams, PrepareSplitParams
 from core.files import write_text
 from errors import UserError
-from preparation.clip_maker import Task, is_done, make_clip
+from preparation.clip_maker import ClipTask, is_done, make_clip
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.onset import OnsetDetector, read_boxes
-from preparation.output import Output
 from preparation.planning import Planner
+from preparation.prepared_folder import PreparedFolder, State
 from preparation.readers import read_data_set
 from preparation.report import write_report
-from preparation.splits import Splits, by_list, by_subject, leave_one_subject_out, megc_safe
+from preparation.splits import Splits, by_list, by_megc, by_subject, leave_one_subject_out
 from preparation.tables import PreparedClip, write_tables
-from preparation.workers import in_processes
+from preparation.workers import run_in_processes
 
 log = logging.getLogger("prepare")
 
 
 def prepare(config: PrepareConfig, options: RunOptions) -> int:
-    """Prepare a data set. What an earlier run has made is kept as far as nothing that it depends on has changed.
+    """Prepare a data set. Results of an earlier run are kept, except those whose inputs or settings have changed.
 
     Returns:
         Exit status: 0, or 130 after Ctrl-C.
     Raises:
-        UserError: the data set or its sheet cannot be read, no clip can be prepared, or nothing can be written.
+        UserError: the data set or its sheet cannot be read, no clip can be prepared, or the output cannot be written.
     """
     params = config.prepare_params
     try:
         prepare_listing(_listing(params), params, options)
     except KeyboardInterrupt:
-        log.warning("stopped; the same command goes on")
+        log.warning("stopped; run the same command again to resume")
         return 130
     return 0
 
 
 def describe(config: PrepareConfig, options: RunOptions) -> int:
-    """`--dry-run`: print the settings and what the reader finds, and prepare nothing."""
+    """`--dry-run`: log the settings and the clips that are found, without preparing them."""
     params = config.prepare_params
     listing = _listing(params)
     log.info("%s", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
-    for one in listing.left_out:
-        log.info("left out: %s: %s", one.name, one.reason)
-    for repair in listing.repairs:
-        log.info("%s: %s", repair.what, repair.done)
+    for out in listing.left_out:
+        log.info("left out: %s: %s", out.name, out.reason)
+    for remark in listing.remarks:
+        log.info("%s: %s", remark.found, remark.done)
     subjects = {record.subject for record in listing.clips}
     frames = sum(len(record.frame_numbers) for record in listing.clips)
     log.info("%d clips of %d subjects, %d frames", len(listing.clips), len(subjects), frames)
@@ -64,70 +64,74 @@ def prepare_listing(listing: Listing, params: PrepareParams, options: RunOptions
     """Prepare the clips of a listing.
 
     Returns:
-        Those that could be prepared, in the order of the listing.
+        The clips that could be prepared, in the order of the listing.
     Raises:
         UserError: as `prepare`.
     """
     _check_names(listing.clips)
-    output = Output(params.output_dir)
-    output.open()
-    planner = Planner(params, output, _detector(params, options), _splits(listing.clips, params.split_params))
-    clips, reasons = _make_all(listing.clips, planner, output, params)
-    for name in set(output.known()) - {record.name for record in listing.clips}:
-        output.forget(name)
-    output.close()
+    prepared = PreparedFolder(params.output_dir)
+    prepared.create()
+    planner = Planner(params, prepared, _onset_detector(params, options), _splits(listing.clips, params.split_params))
+    by_name, reasons = _make_clips(listing.clips, planner, prepared, params)
+    for name in set(prepared.clip_names()) - {record.name for record in listing.clips}:
+        prepared.remove_clip(name)
+    prepared.remove_unfinished()
     left_out = [
         *listing.left_out,
         *(LeftOut(record.name, reasons[record.name]) for record in listing.clips if record.name in reasons),
     ]
-    prepared = [clips[record.name] for record in listing.clips if record.name in clips]
-    write_tables(prepared, output)
-    _write_folds(tuple(clip.record for clip in prepared), output)
-    report = write_report(prepared, left_out, listing.repairs, params, output)
-    for one in left_out:
-        log.warning("left out: %s: %s", one.name, one.reason)
-    log.info("%d clips prepared, %d left out; see %s", len(prepared), len(left_out), report)
-    if not prepared:
-        raise UserError(f"{params.root_dir}: no clip could be prepared; {report} says why")
-    return prepared
+    clips = [by_name[record.name] for record in listing.clips if record.name in by_name]
+    write_tables(clips, prepared)
+    _write_folds(tuple(clip.record for clip in clips), prepared)
+    report = write_report(clips, left_out, listing.remarks, params, prepared)
+    for out in left_out:
+        log.warning("left out: %s: %s", out.name, out.reason)
+    log.info("%d clips prepared, %d left out; see %s", len(clips), len(left_out), report)
+    if not clips:
+        raise UserError(f"{params.root_dir}: no clip could be prepared; the reasons are in {report}")
+    return clips
 
 
-def _make_all(
-    records: tuple[ClipRecord, ...], planner: Planner, output: Output, params: PrepareParams
+def _make_clips(
+    records: tuple[ClipRecord, ...], planner: Planner, prepared: PreparedFolder, params: PrepareParams
 ) -> tuple[dict[str, PreparedClip], dict[str, str]]:
-    """Make what is not there yet; returns the clips, and why others were left out, by name."""
+    """Make the clips that are not complete yet.
+
+    Returns:
+        All prepared clips, and the reasons why others are left out, by name.
+    """
     clips: dict[str, PreparedClip] = {}
     reasons: dict[str, str] = {}
     with logging_redirect_tqdm(), tqdm(total=len(records), desc="preparing", unit="clip", disable=None) as bar:
 
-        def note(task: Task, state: dict) -> None:
+        def add_result(task: ClipTask, state: State) -> None:
             if "error" in state:
                 reasons[task.record.name] = state["error"]["reason"]
             else:
                 clips[task.record.name] = PreparedClip(task, state)
             bar.update()
 
-        def to_make() -> Iterator[Task]:
+        def tasks_to_do() -> Iterator[ClipTask]:
             for record in records:
                 try:
                     task = planner.plan(record)
                 except UserError:
                     raise
                 except ValueError as error:
-                    output.withdraw(record.name)
+                    prepared.remove_files(record.name)
                     reasons[record.name] = str(error)
                     bar.update()
                     continue
-                output.move(record.name, task.split)
-                state = output.state(record.name)
-                if is_done(task, output, state):
-                    note(task, state)
+                prepared.move_to_split(record.name, task.split)
+                state = prepared.load_state(record.name)
+                if is_done(task, prepared, state):
+                    add_result(task, state)
                 else:
                     yield task
 
-        work = partial(make_clip, output=output, params=params)
-        for task, state in in_processes(work, to_make(), params.workers or os.cpu_count() or 1):
-            note(task, state)
+        work = partial(make_clip, prepared=prepared, params=params)
+        for task, state in run_in_processes(work, tasks_to_do(), params.workers or os.cpu_count() or 1):
+            add_result(task, state)
     return clips, reasons
 
 
@@ -149,11 +153,11 @@ def _check_names(records: tuple[ClipRecord, ...]) -> None:
             raise UserError(f"{record.source}: expected a clip name of letters, digits, _ and -, got {record.name!r}")
         other = seen.setdefault(record.name.lower(), record)
         if other is not record:
-            raise UserError(f"{other.source} and {record.source}: two clips named {record.name}; rename one")
+            raise UserError(f"{other.source} and {record.source}: two clips are named {record.name}; rename one")
 
 
-def _detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | None:
-    """The networks, which are loaded when a clip needs them."""
+def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | None:
+    """The detector, whose networks are loaded when a clip needs them; None where landmarks come from files."""
     landmarks = params.landmark_params
     if landmarks.backend == "files":
         return None
@@ -167,7 +171,7 @@ def _detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | Non
 
 
 def _splits(clips: tuple[ClipRecord, ...], params: PrepareSplitParams) -> Splits:
-    """`train` or `test` by clip."""
+    """Split of every clip, by name."""
     if params.test_list is not None:
         try:
             lines = params.test_list.read_text(encoding="utf-8-sig").splitlines()
@@ -177,13 +181,13 @@ def _splits(clips: tuple[ClipRecord, ...], params: PrepareSplitParams) -> Splits
     if params.by == "subject":
         return by_subject(clips, params.test_fraction, seed=params.seed)
     if params.by == "megc":
-        return megc_safe(clips)
+        return by_megc(clips)
     return {clip.name: "train" for clip in clips}
 
 
-def _write_folds(clips: tuple[ClipRecord, ...], output: Output) -> None:
-    """Leave-one-subject-out folds as lists of test clips, which `split_params.test_list` takes."""
-    folder = output.folder / "splits"
+def _write_folds(clips: tuple[ClipRecord, ...], prepared: PreparedFolder) -> None:
+    """Write leave-one-subject-out folds as lists of test clips, for `split_params.test_list`."""
+    folder = prepared.path / "splits"
     folds = leave_one_subject_out(clips) if len({clip.subject for clip in clips}) > 1 else {}
     wanted = {f"{subject}.txt" for subject in folds}
     for path in folder.glob("*.txt"):

@@ -24,7 +24,7 @@ from config.preparation import PrepareParams
 from faces.landmarks import read_landmarks
 from preparation.clip_record import ClipRecord, Listing
 from preparation.crop import place_crop
-from preparation.workers import in_processes
+from preparation.workers import run_in_processes
 from prepare import prepare_listing
 
 CLIP = 100  # frames
@@ -126,7 +126,7 @@ def _prepare(listing: Listing, output: Path, workers: int, follow: str) -> None:
 
 def _loop(listing: Listing, output: Path, workers: int) -> None:
     work = partial(_loop_over_clip, output=output)
-    for _ in in_processes(work, listing.clips, workers):
+    for _ in run_in_processes(work, listing.clips, workers):
         pass
 
 

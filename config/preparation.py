@@ -1,4 +1,4 @@
-"""The section of `--mode prepare`: a data set as it was received, and the folders to make of it."""
+"""Configuration of `--mode prepare`: the data set to read, and the clips to make from it."""
 
 from typing import Annotated, Literal
 
@@ -8,35 +8,35 @@ from config.sections import FilePath, Fraction, NonNegativeFloat, NonNegativeInt
 
 
 class PrepareCropParams(Section):
-    """One square for the whole clip, placed by the landmarks of its onset frame."""
+    """One square crop per clip, placed by the landmarks of its onset frame."""
 
     size: Annotated[int, Field(ge=16)] = 256
     """Side of the written frames, pixels."""
     margin: NonNegativeFloat = 0.3
-    """Kept around the box of the 68 landmarks (brows to chin) on each side, in parts of its larger side."""
+    """Margin on each side of the bounding box of the 68 landmarks (brows to chin), as a fraction of its larger side."""
     raised: Fraction = 0.08
-    """How far the square lies above the box's middle, for the forehead, in parts of the box's larger side."""
+    """Upward shift of the square from the centre of the box, for the forehead, as a fraction of its larger side."""
     upright: bool = False
-    """Turn the whole clip so that the eyes of the onset frame are level."""
+    """Rotate the whole clip so that the eyes of the onset frame are level."""
     grey: bool = False
-    """Write grey frames; clips without colour are written grey in any case."""
+    """Write grey frames; clips without colour are always written grey."""
 
 
 class PrepareLandmarkParams(Section):
-    """68 landmarks of the onset frame, and from there of every frame."""
+    """Origin of the 68 landmarks of the onset frame and of the other frames."""
 
     backend: Literal["face-alignment", "files"] = "face-alignment"
-    """`face-alignment` finds them by its networks on the onset frame. `files` reads them, in pixels of the release's
-    own frames: from `dir`, or from where the reader of the data set found them."""
+    """`face-alignment` detects landmarks on the onset frame with neural networks. `files` reads them, in pixels of the
+    release's frames, from `dir` or from the files that lie beside the clips."""
     dir: FilePath | None = None
-    """Folder of CLIP.npy, .csv or .pts, of the onset frame or of every frame of the release's clip; OpenFace tables
-    (`x_0` to `y_67`) serve as well."""
+    """Folder of CLIP.npy, .csv or .pts, with landmarks of the onset frame or of every frame of the release's clip; the
+    .csv may be OpenFace tables (`x_0` to `y_67`)."""
     boxes: FilePath | None = None
-    """CSV with the columns `clip,x0,y0,x1,y1`: faces on onset frames, brows to chin and ear to ear, in which
-    `face-alignment` looks; null: the largest face that it finds."""
+    """CSV with the columns `clip,x0,y0,x1,y1`: bounding box of the face on the onset frame, from brows to chin and ear
+    to ear, pixels, for `face-alignment`; null: the largest detected face is used."""
     follow: Literal["track", "files"] = "track"
-    """`track`: from the onset frame by sub-pixel optical flow, because detectors jitter by as much as a
-    micro-expression moves. `files`: as they stand in files with a row for every frame."""
+    """Landmarks of the other frames. `track` follows them from the onset frame by sub-pixel optical flow, because the
+    jitter of detectors is as large as a micro-expression. `files` uses files with a row per frame without tracking."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "PrepareLandmarkParams":
@@ -48,13 +48,13 @@ class PrepareLandmarkParams(Section):
 
 
 class PrepareAUParams(Section):
-    """A table of action units a clip: the user's, else curves from the FACS code, onset, apex and offset."""
+    """One action-unit table per clip: the user's, or else curves from the FACS code, onset, apex and offset."""
 
     dir: FilePath | None = None
-    """Folder of CLIP.csv of OpenFace 2, py-feat or LibreFace, whose rows are frames of the release's clip; null: those
-    that the reader of the data set found."""
+    """Folder of CLIP.csv of OpenFace 2, py-feat or LibreFace, with rows for the frames of the release's clip; null: the
+    tables that lie beside the clips are used."""
     intensity: Annotated[float, Field(gt=0, le=5)] = 2.0
-    """Height of the curves of action units to which the code gives no intensity, 0 to 5."""
+    """Peak of the curves of action units without an intensity in the code, 0 to 5."""
     min_confidence: Fraction = 0.0
     """As `dataset_params.au_min_confidence`, for the user's tables."""
     max_gap: NonNegativeInt = 0
@@ -64,18 +64,18 @@ class PrepareAUParams(Section):
 
 
 class PrepareSplitParams(Section):
-    """Which clips are in `train/` and which in `test/`."""
+    """Split of the clips into `train/` and `test/`."""
 
     by: Literal["subject", "list", "megc", "none"] = "subject"
-    """`subject`: a seeded share of the subjects is tested. `list`: the clips or subjects of `test_list` are. `megc`:
-    the nine driving clips of the MEGC generation task are, and their subjects are not trained on. `none`: all are
-    trained on. `splits/` has a list for `test_list` for every subject, to leave it out."""
+    """Test clips. `subject`: those of a random fraction of the subjects. `list`: the clips and subjects in `test_list`.
+    `megc`: all clips of the subjects in the nine driving clips of the MEGC generation task. `none`: no clip. For
+    leave-one-subject-out, `splits/` in the output has one file per subject that can be used as `test_list`."""
     test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    """Share of the subjects, for `subject`."""
+    """Fraction of the subjects that are tested, for `subject`."""
     seed: NonNegativeInt = 0
-    """Of that share."""
+    """Seed of the random choice of subjects, for `subject`."""
     test_list: FilePath | None = None
-    """Text file for `list`: a clip or a subject a line."""
+    """Text file with one clip or subject per line, for `list`."""
 
     @model_validator(mode="after")
     def _has_list(self) -> "PrepareSplitParams":
@@ -86,33 +86,33 @@ class PrepareSplitParams(Section):
 
 class PrepareParams(Section):
     data_set: Literal["casme2", "samm", "smic-hs", "smic-hs-e", "casme3", "mmew", "4dme", "dfme", "folder", "video"]
-    """Whose layout and coding sheet `root_dir` has; `folder`: folders of frames, `video`: video files."""
+    """Data set whose layout and coding sheet are read; `folder`: folders of frames, `video`: video files."""
     root_dir: FilePath
-    """Folder of the release as it was unpacked; relative to where you are."""
+    """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
-    """Its coding sheet; null: the one that lies in `root_dir` or beside it."""
+    """Coding sheet; null: found by its documented name in `root_dir` or beside it."""
     release: str | None = None
-    """Folder of `root_dir` that is meant, where several releases lie there, such as `CASME2_RAW_selected`."""
+    """Subfolder of `root_dir` to read if it contains several releases, such as `CASME2_RAW_selected`."""
     missing_apex: Literal["motion", "midpoint"] = "motion"
-    """Apex of action-unit curves where the release gives none: the frame in which the landmarks are farthest from the
-    onset, head motion removed, or halfway from onset to offset."""
+    """Apex of action-unit curves where the release gives none. `motion`: the frame in which the landmarks, without head
+    motion, are farthest from the onset. `midpoint`: halfway from onset to offset."""
     output_dir: FilePath
-    """Folder to make; it holds nothing else."""
+    """Output folder; it must be new, empty or the output of an earlier run."""
     fps: PositiveFloat | None = None
-    """Frame rate of loose frames in frames a second; data sets and videos have their own."""
+    """Frames per second of loose frames; data sets and videos have their own frame rate."""
     trim: bool = True
-    """Write the frames from onset to offset only, where the release says so."""
+    """Write only the frames from onset to offset, where the release gives them."""
     length: Annotated[int, Field(ge=2)] | None = None
-    """Number of frames to which every clip is brought by linear interpolation between neighbouring frames; null keeps
-    its frames. Only with `trim`, so that the onset stays the first frame."""
+    """Number of frames per clip, by linear interpolation between neighbouring frames; null: frames are not
+    interpolated. Requires `trim`, so that the onset is the first frame."""
     workers: PositiveInt | None = None
-    """Processes; null takes one a processor core."""
+    """Number of processes; null: one per processor core."""
     crop_params: PrepareCropParams = PrepareCropParams()
-    """The square that is cut out."""
+    """Square crop of the face."""
     landmark_params: PrepareLandmarkParams = PrepareLandmarkParams()
-    """Where landmarks come from."""
+    """Origin of the landmarks."""
     au_params: PrepareAUParams = PrepareAUParams()
-    """Where action units come from."""
+    """Origin of the action units."""
     split_params: PrepareSplitParams = PrepareSplitParams()
     """Training and test clips."""
 
@@ -121,14 +121,14 @@ class PrepareParams(Section):
         if self.length is not None and not self.trim:
             raise ValueError("length: expected together with `trim: true`, got `trim: false`")
         if self.output_dir.resolve() in (self.root_dir.resolve(), *self.root_dir.resolve().parents):
-            raise ValueError(f"output_dir: expected a folder that does not hold root_dir, got {self.output_dir}")
+            raise ValueError(f"output_dir: expected a folder that does not contain root_dir, got {self.output_dir}")
         return self
 
 
 class PrepareConfig(Section):
-    """What `--mode prepare` reads."""
+    """Configuration file of `--mode prepare`."""
 
     format: Literal[2]
     """Version of this file format."""
     prepare_params: PrepareParams
-    """`--mode prepare`."""
+    """Settings of `--mode prepare`."""

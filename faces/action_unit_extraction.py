@@ -1,4 +1,4 @@
-"""Action units of pictures by py-feat, a package that is used where it is installed.
+"""Estimates action units of images by py-feat, an optional package.
 
 Its predictions are probabilities of action units (gradient-boosted trees on HOG features), not intensities.
 """
@@ -24,10 +24,10 @@ def extract_action_units(frames: NDArray[np.uint8], device: str = "cpu") -> NDAr
 
     Args:
         frames: uint8 (T, H, W, 3) RGB.
-        device: as torch writes it.
+        device: name of a torch device.
     Returns:
-        (R, 22) a table with the columns `COLUMNS`: frames count from 0, scores and values are 0 to 1, NaN where no
-        face was found. A frame with several faces has several rows.
+        (R, 22), a table with the columns `COLUMNS`: frames are counted from 0, scores and values are 0 to 1, NaN where
+        no face was found. A frame with several faces has several rows.
     Raises:
         RuntimeError: the package is not installed or too old, or its weights cannot be loaded.
     """
@@ -46,7 +46,7 @@ def _column(table: Any, name: str) -> Sequence[float]:
 
 @lru_cache(maxsize=1)
 def _load_detector(device: str) -> Any:
-    """The detector with the networks that action units need; weights are downloaded at first use."""
+    """Load the detector with the networks for action units; their weights are downloaded at the first use."""
     install = 'install it with `pip install "py-feat>=2"`, or give tables with dataset_params.au_dir'
     try:
         import feat
@@ -54,7 +54,7 @@ def _load_detector(device: str) -> Any:
         raise RuntimeError(
             f"action units cannot be extracted, because py-feat cannot be imported ({error}); {install}"
         ) from error
-    kind = getattr(feat, "Detectorv1", None) or getattr(feat, "Detector", None)  # renamed in version 2
+    kind: Any = getattr(feat, "Detectorv1", None) or getattr(feat, "Detector", None)  # renamed in version 2
     if not hasattr(kind, "detect"):
         raise RuntimeError(f"action units cannot be extracted, because this py-feat has no `detect`; {install}")
     try:

@@ -1,6 +1,6 @@
-"""Action-unit tables of OpenFace, py-feat and LibreFace in one schema: number, side, value, kind, tool.
+"""Reads action-unit tables of OpenFace, py-feat and LibreFace into one schema: number, side, value, kind, tool.
 
-Columns are found by name, never by position: tools and versions write others around them, and OpenFace puts a blank
+Columns are found by name, never by position, because tools and versions add different ones, and OpenFace writes a blank
 before every name.
 
 Legend: R rows of a table, C columns with values.
@@ -17,30 +17,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-"""Numbers of the action units whose intensity OpenFace 2 estimates (FACS), and which networks take."""
+"""FACS numbers of the action units whose intensity OpenFace 2 estimates, and which the networks use."""
 
-Side = Literal["both", "left", "right"]
+Side = Literal["left", "right"]
+Sides = Literal["both", "left", "right"]
 Kind = Literal["intensity", "probability", "binary"]
 
-_SAME_MOVEMENT = {43: 45}  # eyes closed and blink differ in duration only, and a frame has none
+_SAME_MOVEMENT = {43: 45}  # eyes closed and blink differ in duration only, which a single frame does not have
 SETTING = "dataset_params.au_"
-"""What messages put before the rules for tables, such as `min_confidence`, to name a key of the config."""
+"""Prefix that turns the name of a rule for tables, such as `min_confidence`, into a key of the config, for messages."""
 
+_SIDES: dict[str | None, Sides] = {None: "both", "left": "left", "right": "right"}
 _NUMBER_COLUMNS = ("frame", "frame_idx")
 _CONFIDENCE_COLUMNS = ("confidence", "FaceScore")
 
 
 @dataclass(frozen=True)
 class Tool:
-    """How a tool writes its tables.
+    """Format of the tables of a tool.
 
     Attributes:
-        name: what messages call it.
-        column: the whole name of a column with values; its groups are `unit` and, where there are sides, `side`.
-        units: those of `ACTION_UNITS` that it estimates.
-        top: value that stands for 1.
-        kind: what the values are.
-        first: numbers that the first frame of its input may have.
+        name: in messages.
+        column: pattern of the names of columns with values; its groups are `unit` and, for columns of one side, `side`.
+        units: the members of `ACTION_UNITS` that the tool estimates.
+        top: value that is scaled to 1.
+        kind: of the values.
+        first: possible numbers of the first frame.
     """
 
     name: str
@@ -66,27 +68,27 @@ LIBREFACE = Tool(
 LIBREFACE_DETECTIONS = Tool(
     "LibreFace", re.compile(r"au_(?P<unit>\d+)"), (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23), 1.0, "binary", (0, 1)
 )
-_TOOLS = (OPENFACE, PY_FEAT, LIBREFACE, LIBREFACE_DETECTIONS)  # detections serve where there are no intensities
+_TOOLS = (OPENFACE, PY_FEAT, LIBREFACE, LIBREFACE_DETECTIONS)  # detections are used where there are no intensities
 
 
 @dataclass(frozen=True)
 class ActionUnitTable:
-    """What a table says.
+    """Content of a table.
 
     Attributes:
-        name: its file, as messages call it.
-        tool: which wrote it.
-        kind: of the values; a probability is no intensity.
+        name: of the file, for messages.
+        tool: that wrote the table.
+        kind: of the values; a probability is not an intensity.
         columns: action unit and side of each of the C columns; sides are the subject's.
-        values: (R, C), 0 to 1; NaN in rows that cannot be used.
-        numbers: (R,) frame numbers as they stand in the table; None: it has none.
-        unusable: why rows cannot be used, by row from 0.
+        values: (R, C), 0 to 1; NaN in unusable rows.
+        numbers: (R,) frame numbers of the table; None: it has none.
+        unusable: reasons why rows cannot be used, by row from 0.
     """
 
     name: str
     tool: Tool
     kind: Kind
-    columns: tuple[tuple[int, Side], ...]
+    columns: tuple[tuple[int, Sides], ...]
     values: NDArray[np.float64]
     numbers: NDArray[np.int64] | None
     unusable: dict[int, str]
@@ -96,7 +98,7 @@ def read_table(path: Path, min_confidence: float = 0.0, setting: str = SETTING) 
     """Read a CSV table; see `parse_table`.
 
     Raises:
-        ValueError: unreadable, or not such a table.
+        ValueError: unreadable, or not an action-unit table.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -115,10 +117,10 @@ def parse_table(
     min_confidence: float = 0.0,
     setting: str = SETTING,
 ) -> ActionUnitTable:
-    """Bring a table into the common schema. The tool is known by the names of its columns:
+    """Convert a table to the common schema. The tool is recognised by the names of its columns:
 
     - OpenFace 2: `AU01_r` ... `AU45_r`, 0 to 5; `AU12_r_left` and `AU12_r_right` replace the column of both sides.
-    - py-feat: `AU01` ... `AU43`, 0 to 1; AU43 (eyes closed) serves as AU45. Probabilities, or binary where all
+    - py-feat: `AU01` ... `AU43`, 0 to 1; AU43 (eyes closed) is used as AU45. Probabilities, or binary if all values
       are 0 or 1.
     - LibreFace: `au_1_intensity` ..., 0 to 5; without these its detections `au_1` ..., 0 or 1.
 
@@ -126,14 +128,14 @@ def parse_table(
     used where it has no values, where `success` is 0, or where `confidence` or `FaceScore` is too low.
 
     Args:
-        header: names of the columns; blanks around them do not count.
-        rows: cells, as many a row as names.
-        name: what messages call the table.
-        min_confidence: of a row that can be used.
+        header: names of the columns; surrounding blanks are ignored.
+        rows: cells, as many per row as names.
+        name: of the table, for messages.
+        min_confidence: rows with a lower one are unusable.
         setting: as `SETTING`.
     Raises:
         ValueError: columns of no tool or of several, a missing or repeated column, a frame with two rows, a cell that
-            is no number or out of range.
+            is not a number or out of range.
     """
     header = [column.strip() for column in header]
     for r, row in enumerate(rows):
@@ -146,7 +148,7 @@ def parse_table(
     values = np.full((len(rows), len(columns)), np.nan)
     unusable: dict[int, str] = {}
     for r, row in enumerate(rows):
-        reason = _unusable(header, row, list(columns.values()), min_confidence, setting, f"{name}: {labels[r]}")
+        reason = _problem(header, row, list(columns.values()), min_confidence, setting, f"{name}: {labels[r]}")
         if reason:
             unusable[r] = reason
             continue
@@ -174,14 +176,15 @@ def _find_tool(header: list[str], name: str) -> Tool:
     return found[0]
 
 
-def _find_columns(header: list[str], tool: Tool, name: str) -> dict[tuple[int, Side], int]:
-    """Where the values of an action unit and side stand."""
-    columns: dict[tuple[int, Side], int] = {}
+def _find_columns(header: list[str], tool: Tool, name: str) -> dict[tuple[int, Sides], int]:
+    """Index of the column of every action unit and side."""
+    columns: dict[tuple[int, Sides], int] = {}
     for at, column in enumerate(header):
         match = tool.column.fullmatch(column)
         if match is None:
             continue
-        unit, side = int(match["unit"]), match.groupdict().get("side") or "both"
+        unit = int(match["unit"])
+        side = _SIDES[match.groupdict().get("side")]
         key = (_SAME_MOVEMENT.get(unit, unit), side)
         if key in columns:
             raise ValueError(f"{name}: expected one column of AU{key[0]}, found {header[columns[key]]} and {column}")
@@ -210,16 +213,16 @@ def _frame_numbers(header: list[str], rows: Sequence[Sequence[str | float]], nam
         if int(number) in numbers:
             raise ValueError(
                 f"{name}: frame {number:g}: expected one row, found rows {numbers[int(number)] + 1} and {r + 1}; "
-                "keep one face a frame"
+                "keep one face per frame"
             )
         numbers[int(number)] = r
     return np.array(list(numbers), np.int64)
 
 
-def _unusable(
+def _problem(
     header: list[str], row: Sequence[str | float], values: list[int], min_confidence: float, setting: str, where: str
 ) -> str | None:
-    """Why a row's values say nothing; None where they do."""
+    """Reason why a row cannot be used; None if it can."""
     if all(_is_empty(row[at]) for at in values):
         return "no values"  # py-feat writes such a row where it finds no face
     if "success" in header and _number(row[header.index("success")], f"{where}: success") == 0:

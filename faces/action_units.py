@@ -1,4 +1,4 @@
-"""Action units of a clip, frame by frame, from the table that a tool made of it.
+"""Assigns the rows of an action-unit table to the frames of a clip.
 
 Legend: T frames, 17 action units in the order of `ACTION_UNITS`, 2 sides of the face: the subject's left and right.
 """
@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.action_unit_tables import ACTION_UNITS, SETTING, ActionUnitTable, Side, read_table
+from faces.action_unit_tables import ACTION_UNITS as ACTION_UNITS
+from faces.action_unit_tables import SETTING, ActionUnitTable, Side, read_table
 
 SIDES: tuple[Side, Side] = ("left", "right")
 
@@ -22,13 +23,13 @@ log = logging.getLogger("action_units")
 
 @dataclass(frozen=True)
 class TableRules:
-    """What becomes of tables that say less than a network needs.
+    """Rules for incomplete tables.
 
     Attributes:
-        min_confidence: rows below cannot be used.
-        unknown: action units that the tool does not estimate: an error, or 0 in every frame.
-        max_gap: so many frames in a row without a usable row are interpolated; 0: such a frame is an error.
-        setting: what messages put before these names, to name a key of the config.
+        min_confidence: rows with a lower confidence are unusable.
+        unknown: action units that the tool does not estimate are an error, or 0 in every frame.
+        max_gap: at most this many consecutive frames without a usable row are interpolated; longer gaps are errors.
+        setting: as `SETTING`.
     """
 
     min_confidence: float = 0.0
@@ -45,10 +46,10 @@ def read_action_units(
     rules: TableRules | None = None,
     notice: Callable[[str], None] = log.warning,
 ) -> NDArray[np.float32]:
-    """Read the table of a clip; `parse_table` tells the formats, `clip_action_units` the arguments and the result.
+    """Read the table of a clip; see `parse_table` for the formats, `clip_action_units` for arguments and result.
 
     Raises:
-        ValueError: unreadable, not such a table, or not of this clip.
+        ValueError: unreadable, not an action-unit table, or a table of another clip.
     """
     rules = rules or TableRules()
     table = read_table(path, rules.min_confidence, rules.setting)
@@ -63,48 +64,49 @@ def clip_action_units(
     rules: TableRules | None = None,
     notice: Callable[[str], None] = log.warning,
 ) -> NDArray[np.float32]:
-    """The action units of a clip's frames.
+    """Return the action units of a clip's frames.
 
-    Rows belong to frames by number. A tool counts the frames of its input, OpenFace from 1, py-feat and LibreFace from
-    0 (or from 1); or the numbers are those of the clip's frame files. The table may be that of a longer recording where
-    the files are numbered as in it, not merely from 0 or 1. A table that fits in two ways which disagree is an error.
-    Without numbers, the rows are the frames.
+    Rows are assigned to frames by number. Tools count the frames of their input, OpenFace from 1, py-feat and LibreFace
+    from 0 (or from 1); or the numbers are those of the clip's frame files. The table may cover a longer recording if
+    the files are numbered as in it, not merely from 0 or 1. A table that fits in two ways with different results is an
+    error. In a table without numbers, the rows are the frames.
 
     Args:
         num_frames: T of the clip.
         frame_numbers: (T,) numbers in the names of the clip's frame files; None: they have none.
-        rules: for what is missing.
-        notice: is told what was decided: values that are no intensities, action units that are unknown, interpolation.
+        rules: for missing rows and action units.
+        notice: receives a message on every decision: values that are not intensities, action units that the tool does
+            not estimate, interpolated frames.
     Returns:
         (T, 17, 2), 0 to 1, sides left and right of the subject.
     Raises:
         ValueError: rows and frames do not fit, a frame without a usable row, an action unit that the tool does not
-            know.
+            estimate.
     """
     rules = rules or TableRules()
     rows, labels = _rows_of_frames(table, num_frames, frame_numbers)
-    of_rows = _with_sides(table, rules, notice)
-    values = np.full((num_frames, *of_rows.shape[1:]), np.nan)
+    row_values = _values_of_rows(table, rules, notice)
+    values = np.full((num_frames, *row_values.shape[1:]), np.nan)
     problems: dict[int, str] = {}
     for t, row in enumerate(rows):
         if row is None or row in table.unusable:
             problems[t] = "no row" if row is None else table.unusable[row]
         else:
-            values[t] = of_rows[row]
+            values[t] = row_values[row]
     if problems:
         _interpolate(values, problems, labels, table.name, rules)
         frames = ", ".join(str(labels[t]) for t in problems)
         notice(f"{table.name}: {len(problems)} of {num_frames} frames interpolated: {frames}")
     if table.kind != "intensity":
-        what = "probabilities" if table.kind == "probability" else "0 or 1"
-        notice(f"{table.tool.name} gives {what}, not intensities of action units; they are used as intensities")
+        kind = "probabilities" if table.kind == "probability" else "0 or 1"
+        notice(f"{table.tool.name} gives {kind}, not intensities of action units; they are used as intensities")
     return values.astype(np.float32)
 
 
 def _rows_of_frames(
     table: ActionUnitTable, num_frames: int, frame_numbers: Sequence[int] | None
 ) -> tuple[list[int | None], list[int]]:
-    """The row of each frame, from 0, and the frame's number; None: it has no row."""
+    """Row of each frame, from 0 (None: no row), and number of each frame."""
     if not len(table.values) or (table.numbers is None and len(table.values) != num_frames):
         why = "" if table.numbers is not None else " (there is no column `frame`)"
         raise ValueError(f"{table.name}: expected a row for each of {num_frames} frames{why}, got {len(table.values)}")
@@ -115,9 +117,9 @@ def _rows_of_frames(
     fits = {f"counted from {first}": numbers for first, numbers in counted.items() if given.keys() <= set(numbers)}
     if frame_numbers is not None:
         named = tuple(frame_numbers)
-        # Names that only count the clip's own frames do not tell where in a longer recording the clip begins.
-        tell_where = all(named != tuple(range(first, first + num_frames)) for first in (0, 1))
-        if given.keys() <= set(named) or (tell_where and given.keys() >= set(named)):
+        # Names that only count the clip's own frames do not show the position of the clip in a longer recording.
+        has_position = all(named != tuple(range(first, first + num_frames)) for first in (0, 1))
+        if given.keys() <= set(named) or (has_position and given.keys() >= set(named)):
             fits["as in the frame files' names"] = named
     if not fits:
         expected = [f"{numbers[0]} to {numbers[-1]}" for numbers in counted.values()]
@@ -136,8 +138,8 @@ def _rows_of_frames(
     return [given.get(number) for number in numbers], list(numbers)
 
 
-def _with_sides(table: ActionUnitTable, rules: TableRules, notice: Callable[[str], None]) -> NDArray[np.float64]:
-    """(R, 17, 2) of a table's R rows."""
+def _values_of_rows(table: ActionUnitTable, rules: TableRules, notice: Callable[[str], None]) -> NDArray[np.float64]:
+    """Values of all rows by action unit and side, (R, 17, 2)."""
     at = {key: c for c, key in enumerate(table.columns)}
     values = np.zeros((len(table.values), len(ACTION_UNITS), len(SIDES)))
     unknown = []
@@ -148,13 +150,13 @@ def _with_sides(table: ActionUnitTable, rules: TableRules, notice: Callable[[str
         for j, side in enumerate(SIDES):
             values[:, i, j] = table.values[:, at[unit, side] if (unit, side) in at else at[unit, "both"]]
     if unknown:
-        says = f"{table.tool.name} ({table.tool.kind}) does not estimate {', '.join(unknown)}"
+        missing = f"{table.tool.name} ({table.tool.kind}) does not estimate {', '.join(unknown)}"
         if rules.unknown == "error":
             raise ValueError(
-                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {says}; use a table of OpenFace or "
-                f"py-feat, or take these as 0 with {rules.setting}unknown: zero"
+                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {missing}; use a table of OpenFace or "
+                f"py-feat, or take them as 0 with {rules.setting}unknown: zero"
             )
-        notice(f"{says}; taken as 0 ({rules.setting}unknown: zero)")
+        notice(f"{missing}; taken as 0 ({rules.setting}unknown: zero)")
     return values
 
 
@@ -165,16 +167,16 @@ def _interpolate(
 
     Args:
         values: (T, 17, 2).
-        problems: why a frame has no values, by frame from 0.
+        problems: reasons why frames have no values, by frame from 0.
     Raises:
-        ValueError: a longer gap than `rules.max_gap`, or one at an end, which could only be extrapolated.
+        ValueError: a gap that is longer than `rules.max_gap`, or that lies at the start or end of the clip.
     """
     for _, run in groupby(enumerate(problems), lambda pair: pair[1] - pair[0]):
         gap = [t for _, t in run]
         before, after = gap[0] - 1, gap[-1] + 1
         where = f"{name}: frame {labels[gap[0]]}: expected values, found {problems[gap[0]]}"
         if before < 0 or after == len(values):
-            raise ValueError(f"{where}; at an end of the clip there is nothing to interpolate from")
+            raise ValueError(f"{where}; frames at the start or end of a clip cannot be interpolated")
         if len(gap) > rules.max_gap:
             raise ValueError(f"{where}; {rules.setting}max_gap: {len(gap)} interpolates gaps of this length")
         for t in gap:

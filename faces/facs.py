@@ -1,14 +1,14 @@
-"""FACS codes: which action units a person coded, on which side, how strong; and their course over a clip.
+"""FACS codes: action units with sides and intensities, as coded by a person, and their course over a clip.
 
-Two ways of writing are read by one parser, blanks and case ignored. "L" and "R" are the subject's own left and right:
+One parser reads all notations; blanks and case are ignored. "L" and "R" are the subject's own left and right:
 
     AU4=2.0,AU7=1.5,L12=1        a number, a side before it or before "AU", the intensity from 0 to 5
     4   4+7   L12   R2+15        CASME II
     7B   R14A   R12 + R15        SAMM: letters A to E are the FACS intensities 1 to 5
     AU 1+2   4(k)                "(k)" after the unit: optional
-    R12 or R14 + 25              alternatives; "or" binds stronger than "+"
+    R12 or R14 + 25              alternatives; "or" binds more tightly than "+"
 
-Coders name more action units than the 17 whose movement is known here: `others` says what becomes of those.
+Coders use more action units than the 17 whose movement is known here; see `others` of `parse_code`.
 
 Legend: T frames, 17 action units in the order of `ACTION_UNITS`, 2 sides of the face in the order of `SIDES`.
 """
@@ -21,9 +21,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.action_units import ACTION_UNITS, SIDES
-
-Side = Literal["left", "right"]
+from faces.action_unit_tables import ACTION_UNITS, Side
+from faces.action_units import SIDES
 
 MAX_INTENSITY = 5.0  # FACS grades intensities from A to E, OpenFace from 0 to 5
 
@@ -45,11 +44,11 @@ class CodedUnit:
     """One action unit of a code.
 
     Attributes:
-        au: its number, one of `ACTION_UNITS`.
+        au: number, one of `ACTION_UNITS`.
         side: the subject's own; None for both.
         intensity: 0 to 1 (FACS and OpenFace divided by 5); None where the code gives none.
         optional: marked "(k)".
-        alternative: stands after "or": the coder meant this unit or the one before it.
+        alternative: written after "or": the coder meant this unit or the one before it.
     """
 
     au: int
@@ -59,8 +58,8 @@ class CodedUnit:
     alternative: bool = False
 
     @property
-    def sides(self) -> tuple[str, ...]:
-        """The sides that move."""
+    def sides(self) -> tuple[Side, ...]:
+        """Sides that move."""
         return SIDES if self.side is None else (self.side,)
 
 
@@ -70,16 +69,16 @@ def parse_code(
     """Read a FACS code.
 
     Args:
-        text: as in the head of this file.
-        alternatives: of "12 or 14", `flag` keeps both and marks the second, which `intensity_curves` then leaves out;
+        text: one of the notations above.
+        alternatives: `flag` keeps both units of "12 or 14" and marks the second, which `intensity_curves` ignores;
             `error` refuses the code.
-        others: numbers of FACS other than the 17, such as the 24 of "4+24": `leave_out` reads the rest of the code,
-            which may be nothing; `error` refuses the code.
+        others: `leave_out` ignores FACS numbers other than the 17, such as the 24 of "4+24", even if no unit is left;
+            `error` refuses the code.
     Returns:
-        The units in the order of the code; one that is written twice in the same way is there once.
+        The units in the order of the code; repeated units appear once.
     Raises:
-        ValueError: no code, not a code, an action unit other than the 17, an intensity outside 0 to 5, a unit that is
-            repeated with another intensity.
+        ValueError: an empty or unreadable code, an action unit other than the 17, an intensity outside 0 to 5, a unit
+            that is repeated with another intensity.
     """
     if text.strip() in ("", "?"):
         raise ValueError(f"FACS code {text!r}: {_EXPECTED}, got no code")
@@ -87,16 +86,16 @@ def parse_code(
     for part in re.split(r"[+,]", text):
         for place, choice in enumerate(re.split(r"\bor\b", part, flags=re.IGNORECASE)):
             if place and alternatives == "error":
-                raise ValueError(f"FACS code {text!r}: expected one choice, got alternatives; leave out all but one")
-            unit = replace(_unit(choice.strip(), text, others), alternative=place > 0)
+                raise ValueError(f"FACS code {text!r}: expected one choice, got alternatives; keep only one")
+            unit = replace(_parse_unit(choice.strip(), text, others), alternative=place > 0)
             if unit.au not in ACTION_UNITS:
                 continue
-            if unit.alternative or not _repeats(unit, units, text):
+            if unit.alternative or not _is_repeated(unit, units, text):
                 units.append(unit)
     return units
 
 
-def _unit(part: str, text: str, others: Literal["leave_out", "error"]) -> CodedUnit:
+def _parse_unit(part: str, text: str, others: Literal["leave_out", "error"]) -> CodedUnit:
     match = _UNIT.fullmatch(part)
     if match is None or (match["before"] and match["after"]) or (match["letter"] and match["value"] is not None):
         raise ValueError(f"FACS code {text!r}: {_EXPECTED}, got {part!r}")
@@ -108,13 +107,13 @@ def _unit(part: str, text: str, others: Literal["leave_out", "error"]) -> CodedU
     if match["letter"]:
         intensity = (_LETTERS.index(match["letter"].upper()) + 1) / MAX_INTENSITY
     elif match["value"] is not None:
-        intensity = _intensity(match["value"], number, text)
+        intensity = _parse_intensity(match["value"], number, text)
     sides: dict[str, Side] = {"L": "left", "R": "right"}
     side = sides.get((match["before"] or match["after"] or "").upper())
     return CodedUnit(number, side, intensity, optional=match["mark"] is not None)
 
 
-def _intensity(value: str, number: int, text: str) -> float:
+def _parse_intensity(value: str, number: int, text: str) -> float:
     try:
         intensity = float(value)
     except ValueError as error:
@@ -124,8 +123,12 @@ def _intensity(value: str, number: int, text: str) -> float:
     return intensity / MAX_INTENSITY
 
 
-def _repeats(unit: CodedUnit, units: Sequence[CodedUnit], text: str) -> bool:
-    """Whether earlier units already say this; an error where they say something else."""
+def _is_repeated(unit: CodedUnit, units: Sequence[CodedUnit], text: str) -> bool:
+    """True if earlier units cover a unit on all its sides.
+
+    Raises:
+        ValueError: an earlier unit gives the same action unit another intensity.
+    """
     same = [u for u in units if u.au == unit.au and not u.alternative and set(u.sides) & set(unit.sides)]
     if any(other.intensity != unit.intensity for other in same):
         raise ValueError(f"FACS code {text!r}: AU{unit.au}: expected one intensity on each side, got two")
@@ -144,19 +147,19 @@ def intensity_curves(
     *,
     default: float | None = None,
 ) -> NDArray[np.float32]:
-    """Intensities of a coded movement, frame by frame; alternatives are left out, optional units move.
+    """Intensities of coded units in every frame; alternatives are ignored, optional units are used.
 
     Args:
         units: from `parse_code`.
-        onset: last frame at rest, from 0.
-        apex: frame in which every unit has its intensity.
-        offset: first frame at rest again.
+        onset: last frame at rest, counted from 0.
+        apex: frame in which every unit has its full intensity.
+        offset: first frame at rest after the apex.
         num_frames: T.
-        default: intensity, 0 to 1, of units whose code gives none; None makes that an error.
+        default: intensity, 0 to 1, of units without one in the code; None: such a unit is an error.
     Returns:
         (T, 17, 2), 0 to 1, sides left and right of the subject.
     Raises:
-        ValueError: frames out of order, or an intensity that nothing gives.
+        ValueError: frames out of order, or a unit without an intensity.
     """
     course = rise_and_fall(onset, apex, offset, num_frames)
     curves = np.zeros((num_frames, len(ACTION_UNITS), len(SIDES)), np.float32)

@@ -1,4 +1,4 @@
-"""68 facial landmarks from files and from the `face_alignment` detector.
+"""Reads 68 facial landmarks from files, and detects them with `face_alignment`.
 
 Landmarks are xy in pixels of their own frame (integer = pixel centre), in iBUG order: 0-16 jaw, 17-26 brows, 27-35
 nose, 36-47 eyes, 48-67 mouth. Points 17-21 and 36-41 are the subject's right brow and eye, on the left of the image.
@@ -12,8 +12,10 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-COUNT = 68
+from faces.alignment import LANDMARKS
+
 MIRRORED_LANDMARKS = (
     *range(16, -1, -1),  # jaw
     *range(26, 16, -1),  # brows
@@ -23,8 +25,8 @@ MIRRORED_LANDMARKS = (
     *(54, 53, 52, 51, 50, 49, 48, 59, 58, 57, 56, 55),  # outer lips
     *(64, 63, 62, 61, 60, 67, 66, 65),  # inner lips
 )
-"""The landmark that each landmark becomes in a mirror."""
-SMALLEST_FACE = 8  # pixels; below, coordinates were meant as parts of the frame, or no face was found
+"""Index of each landmark's mirror image."""
+MIN_FACE_SIZE = 8  # pixels; smaller ones are coordinates in fractions of the frame, or no face was found
 WEIGHTS = {
     "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
     "2DFAN4-11f355bf06.pth.tar": "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
@@ -32,14 +34,14 @@ WEIGHTS = {
 """Files that `face_alignment` downloads for 68 points: the face detector and the landmark network."""
 
 
-def read_landmarks(path: str | Path) -> np.ndarray:
+def read_landmarks(path: str | Path) -> NDArray[np.float64]:
     """Read landmarks of one frame or of a whole clip.
 
     Formats, by suffix:
         .npy: (68, 2) or (T, 68, 2).
         .csv: 68 rows `x,y`, with or without a header line and `#` comments; or a table with the columns `x_0` to `x_67`
-            and `y_0` to `y_67` of OpenFace, blanks around the names ignored, one row a frame, sorted by the column
-            `frame` where there is one.
+            and `y_0` to `y_67` of OpenFace, blanks around the names ignored, one row per frame, sorted by the column
+            `frame` if there is one.
         .pts: iBUG (`version`, `n_points`, points in braces). These files count pixels from 1, so 1 is subtracted.
 
     Args:
@@ -48,12 +50,12 @@ def read_landmarks(path: str | Path) -> np.ndarray:
         (T, 68, 2) float64, xy, pixels, integer = centre of a pixel counted from 0; T is 1 for a single frame.
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or does not hold 68 finite points for every frame; the message names it.
+        ValueError: the file cannot be read, or does not contain 68 finite points per frame; the message names it.
     """
     path = Path(path)
     readers = {".npy": _read_npy, ".csv": _read_csv, ".pts": _read_pts}
     if path.suffix.lower() not in readers:
-        raise ValueError(f"{path}: landmarks are read from {', '.join(readers)} files, not from '{path.suffix}'")
+        raise ValueError(f"{path}: expected landmarks in a file of type {', '.join(readers)}, got '{path.suffix}'")
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such landmark file")
     try:
@@ -61,42 +63,42 @@ def read_landmarks(path: str | Path) -> np.ndarray:
     except (ValueError, TypeError, OSError, EOFError) as error:
         raise ValueError(f"{path}: cannot be read as {path.suffix} landmarks: {error}") from error
     points = points[None] if points.ndim == 2 else points
-    if points.ndim != 3 or points.shape[1:] != (COUNT, 2) or len(points) == 0:
+    if points.ndim != 3 or points.shape[1:] != (LANDMARKS, 2) or len(points) == 0:
         raise ValueError(f"{path}: found an array of shape {points.shape}, expected (68, 2) or (T, 68, 2)")
     bad = ~np.isfinite(points).all(axis=2)
     if bad.any():
         frame, point = np.argwhere(bad)[0]
         raise ValueError(
             f"{path}: {bad.sum()} points are not finite (NaN or infinite), the first point {point} of frame {frame}; "
-            "expected 68 finite points a frame. Detect them again, or leave out the frames without a face"
+            "expected 68 finite points per frame. Detect them again, or leave out the frames without a face"
         )
     spans = np.ptp(points, axis=1).max(axis=1)
-    if spans.min() < SMALLEST_FACE:
+    if spans.min() < MIN_FACE_SIZE:
         frame = int(spans.argmin())
         raise ValueError(
-            f"{path}: the points of frame {frame} span {spans[frame]:.3g} px, expected at least {SMALLEST_FACE}; "
-            "landmarks are pixels of the clip's own frames, not parts of their width"
+            f"{path}: the points of frame {frame} span {spans[frame]:.3g} px, expected at least {MIN_FACE_SIZE}; "
+            "landmarks are pixels of the clip's own frames, not fractions of their width"
         )
     return points
 
 
-def _read_npy(path: Path) -> np.ndarray:
-    """Array file."""
+def _read_npy(path: Path) -> NDArray[np.generic]:
+    """Read an array file."""
     points = np.load(path, allow_pickle=False)
     if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
-        raise ValueError(f"holds {getattr(points, 'dtype', type(points).__name__)}, expected numbers")
+        raise ValueError(f"contains {getattr(points, 'dtype', type(points).__name__)}, expected numbers")
     return points
 
 
-def _read_csv(path: Path) -> np.ndarray:
-    """Rows of `x,y`, or a table of OpenFace."""
+def _read_csv(path: Path) -> NDArray[np.float64]:
+    """Read rows of `x,y`, or a table of OpenFace."""
     text = path.read_text(encoding="utf-8-sig")
     rows = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
     cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO("\n".join(rows)))]
     if not cells:
         raise ValueError("the file is empty")
     if "x_0" in cells[0]:
-        return _openface(cells[0], cells[1:])
+        return _from_openface(cells[0], cells[1:])
     start = 0 if _is_number(cells[0][0]) else 1
     for number, row in enumerate(cells[start:], start + 1):
         if len(row) != 2:
@@ -104,10 +106,10 @@ def _read_csv(path: Path) -> np.ndarray:
     return np.array([[float(x), float(y)] for x, y in cells[start:]])
 
 
-def _openface(header: list[str], rows: list[list[str]]) -> np.ndarray:
-    """(T, 68, 2) from a table with named columns."""
+def _from_openface(header: list[str], rows: list[list[str]]) -> NDArray[np.float64]:
+    """Landmarks (T, 68, 2) of an OpenFace table."""
     column = {name: i for i, name in enumerate(header)}
-    names = [f"{axis}_{i}" for i in range(COUNT) for axis in "xy"]
+    names = [f"{axis}_{i}" for i in range(LANDMARKS) for axis in "xy"]
     missing = [name for name in names if name not in column]
     if missing:
         raise ValueError(f"{len(missing)} landmark columns are missing, the first is {missing[0]}")
@@ -126,11 +128,11 @@ def _openface(header: list[str], rows: list[list[str]]) -> np.ndarray:
                 f"no face was found in {len(failed)} of {len(rows)} frames (success = 0), first {failed[0]}"
             )
     values = np.array([[float(row[column[name]]) for name in names] for row in rows])
-    return values.reshape(-1, COUNT, 2)
+    return values.reshape(-1, LANDMARKS, 2)
 
 
-def _read_pts(path: Path) -> np.ndarray:
-    """iBUG file; its first pixel is (1, 1)."""
+def _read_pts(path: Path) -> NDArray[np.float64]:
+    """Read an iBUG file; its first pixel is (1, 1)."""
     text = path.read_text(encoding="utf-8-sig")
     if text.count("{") != 1 or text.count("}") != 1:
         raise ValueError("expected one block of points in braces")
@@ -139,7 +141,7 @@ def _read_pts(path: Path) -> np.ndarray:
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell holds a number."""
+    """True if a cell contains a number."""
     try:
         float(cell)
     except ValueError:
@@ -148,19 +150,19 @@ def _is_number(cell: str) -> bool:
 
 
 class LandmarkDetector:
-    """68 landmarks of a picture by the networks of `face_alignment` (Bulat and Tzimiropoulos, ICCV 2017).
+    """Detects 68 landmarks with the networks of `face_alignment` (Bulat and Tzimiropoulos, ICCV 2017).
 
-    The package is imported, and its weights are loaded (at first use downloaded) when a detector is made.
+    The package is imported, and its weights are loaded (at first use downloaded), when a detector is created.
     """
 
     def __init__(self, device: str = "cpu"):
         """Load both networks.
 
         Args:
-            device: "cpu", "cuda", "cuda:1", "mps", as torch writes it.
+            device: name of a torch device: "cpu", "cuda", "cuda:1", "mps".
         Raises:
             RuntimeError: the package is not installed.
-            FileNotFoundError: its weights are neither on this machine nor to be downloaded, or are damaged.
+            FileNotFoundError: its weights are not on this machine and cannot be downloaded, or are damaged.
         """
         try:
             import face_alignment
@@ -168,27 +170,27 @@ class LandmarkDetector:
         except ImportError as error:
             raise RuntimeError(
                 f"landmarks cannot be detected, because face_alignment cannot be imported ({error}); install it with "
-                "`pip install --no-deps face-alignment`, or give landmark files"
+                "`pip install --no-deps face-alignment`, or use landmark files"
             ) from error
         folder = Path(get_dir()) / "checkpoints"
         try:
-            # Compiling the network would need a C++ compiler and minutes, for a network that sees one frame a clip.
+            # Compiling takes minutes and a C++ compiler, which does not pay for one frame per clip.
             self._networks = face_alignment.FaceAlignment(
                 face_alignment.LandmarksType.TWO_D, device=str(device), compile=False
             )
         except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
             raise FileNotFoundError(_explain_weights(folder, error)) from error
 
-    def detect(self, image: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
-        """Landmarks of the largest face in the picture.
+    def detect(self, image: NDArray[np.uint8], box: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+        """Detect the landmarks of the largest face in the image.
 
         Args:
             image: H x W x 3 RGB or H x W grey, uint8.
-            box: x0, y0, x1, y1 in pixels of a face that is already known, brows to chin and ear to ear; None = search.
+            box: x0, y0, x1, y1 of a known face, from brows to chin and ear to ear, pixels; None: search for faces.
         Returns:
-            (68, 2) float64, xy, pixels. The network resolves about a 250th of the face's size.
+            (68, 2) float64, xy, pixels. The resolution of the network is about 1/250 of the face's size.
         Raises:
-            ValueError: not such an image or box, or no face was found.
+            ValueError: a wrong image or box, or no face was found.
         """
         image = np.asarray(image)
         if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
@@ -203,20 +205,20 @@ class LandmarkDetector:
         box = np.asarray(box, dtype=np.float64)
         if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
             raise ValueError(f"box is {box.tolist()}, expected x0, y0, x1, y1 with x0 < x1 and y0 < y1")
-        points = self._networks.get_landmarks_from_image(image, [box])[0]
-        points = np.asarray(points, dtype=np.float64)[:, :2]
-        if points.shape != (COUNT, 2) or not np.isfinite(points).all():
+        points = np.asarray(self._networks.get_landmarks_from_image(image, [box])[0], dtype=np.float64)[:, :2]
+        if points.shape != (LANDMARKS, 2) or not np.isfinite(points).all():
             raise ValueError(f"the landmark network gave no usable points for the {width} x {height} image")
         return points
 
 
 def _explain_weights(folder: Path, error: Exception) -> str:
-    """What is missing, where it is looked for, and what to do."""
+    """Message that names the missing files, their folder and the remedy."""
     missing = [name for name in WEIGHTS if not (folder / name).is_file()]
-    what = f"missing: {', '.join(missing)}" if missing else f"one of {', '.join(WEIGHTS)} may be damaged"
+    problem = f"missing: {', '.join(missing)}" if missing else f"one of {', '.join(WEIGHTS)} may be damaged"
     links = " and ".join(WEIGHTS[name] for name in (missing or WEIGHTS))
     return (
-        f"the weights of face_alignment could not be loaded from {folder} ({what}; {type(error).__name__}: {error}). "
-        f"Without network, download {links} elsewhere and copy them into that folder (environment variable TORCH_HOME "
-        "moves it), or give landmark files"
+        f"the weights of face_alignment could not be loaded from {folder} "
+        f"({problem}; {type(error).__name__}: {error}). "
+        f"Without network, download {links} elsewhere and copy them into that folder (the environment variable "
+        "TORCH_HOME moves it), or use landmark files"
     )

@@ -1,1 +1,1 @@
-"""From the data sets as researchers receive them to folders that training and animation read."""
+"""Turns data sets, as researchers receive them, into folders that training and animation read."""

@@ -1,4 +1,4 @@
-"""Makes one clip: cut, tracked, with action units; complete or not at all.
+"""Makes one prepared clip: cropped frames, tracked landmarks and action units, all of them or none.
 
 Legend: R frames of the release that are used, T frames that are written.
 """
@@ -15,34 +15,35 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clips.reading import Frame, open_clip, read_frames
+from clips.reading import ClipError, Frame, open_clip, read_frames
 from config.preparation import PrepareParams
-from errors import UserError
+from errors import UserError, first_line
 from faces.flow import REVISION, TrackingSettings
 from faces.tracking import track
 from preparation.action_units import ActionUnits, coded_curves, imported_table, table_text
 from preparation.clip_record import ClipRecord
 from preparation.crop import Crop, place_crop
 from preparation.onset import landmark_rows
-from preparation.output import Output, State, key_of, signatures
+from preparation.prepared_folder import PreparedFolder, State, file_signatures, hash_values
 from preparation.source_frames import source_frames
 from preparation.timing import Timing
 
-VERSION = 1  # of what is written; a change of cropping or writing raises it
+VERSION = 1  # part of every key; raised when cropping or writing changes
 THUMBNAIL = 112  # side of the pictures in the report, pixels
 
 
 @dataclass(frozen=True)
-class Task:
+class ClipTask:
     """A clip to be made.
 
     Attributes:
-        record, timing: what of which clip.
+        record: the clip in its release.
+        timing: frames that are used and written.
         onset: (68, 2), its landmarks on the onset frame, pixels of the release's frames.
-        landmark_file: with landmarks of every frame, which are used as they stand; None: the onset's are tracked.
-        au_table: the user's table; None: from the code, where there is one.
+        landmark_file: landmarks of every frame, which are used as they are; None: the onset's are tracked.
+        au_table: the user's table; None: curves from the FACS code, if the release gives one.
         split: `train` or `test`.
-        keys: of the stages `frames`, `landmarks` and `action_units`.
+        keys: keys of the stages `frames`, `landmarks` and `action_units`.
     """
 
     record: ClipRecord
@@ -55,11 +56,11 @@ class Task:
 
     @property
     def has_code(self) -> bool:
-        """Whether the release says which action units move."""
+        """True if the release gives a FACS code."""
         return self.record.facs is not None and self.record.facs.strip() not in ("", "?")
 
 
-def plan_keys(task: Task, params: PrepareParams) -> dict[str, str]:
+def stage_keys(task: ClipTask, params: PrepareParams) -> dict[str, str]:
     """Keys of the stages that follow the onset's landmarks.
 
     Raises:
@@ -68,38 +69,38 @@ def plan_keys(task: Task, params: PrepareParams) -> dict[str, str]:
     record, timing = task.record, task.timing
     files = [record.frames[at] for at in timing.used] if record.frames else [record.source]
     crop = params.crop_params.model_dump()
-    frames = key_of(
+    frames = hash_values(
         VERSION,
         crop,
         record.colour,
         [timing.used.start, timing.used.stop, timing.onset, timing.times],
         task.onset.tolist(),
-        signatures(files),
+        file_signatures(files),
     )
-    followed = signatures([task.landmark_file]) if task.landmark_file else [REVISION, str(TrackingSettings())]
-    landmarks = key_of(VERSION, frames, timing.apex, followed)
-    tables = signatures([task.au_table]) if task.au_table else []
+    tracked = file_signatures([task.landmark_file]) if task.landmark_file else [REVISION, str(TrackingSettings())]
+    landmarks = hash_values(VERSION, frames, timing.apex, tracked)
+    tables = file_signatures([task.au_table]) if task.au_table else []
     course = [record.facs, timing.apex, timing.offset, record.frame_numbers]
-    action_units = key_of(VERSION, landmarks, course, tables, params.au_params.model_dump(exclude={"dir"}))
+    action_units = hash_values(VERSION, landmarks, course, tables, params.au_params.model_dump(exclude={"dir"}))
     return {"frames": frames, "landmarks": landmarks, "action_units": action_units}
 
 
-def is_done(task: Task, output: Output, state: State) -> bool:
-    """Whether a clip is there as the task wants it, or has failed in the same way before."""
+def is_done(task: ClipTask, prepared: PreparedFolder, state: State) -> bool:
+    """True if the clip is complete as the task wants it, or has failed with the same inputs before."""
     if "error" in state:
         return state["error"]["key"] == task.keys["landmarks"]
-    return not _open_stages(task, output, state)
+    return not _missing_stages(task, prepared, state)
 
 
-def _open_stages(task: Task, output: Output, state: State) -> list[str]:
+def _missing_stages(task: ClipTask, prepared: PreparedFolder, state: State) -> list[str]:
     """The stages that are still to be made, in their order."""
     name = task.record.name
     wanted = [stage for stage, key in task.keys.items() if state.get(stage, {}).get("key") != key]
-    if output.frames(name) is None:
+    if prepared.frames(name) is None:
         wanted.append("frames")
-    if not output.landmarks(name).is_file() or not output.thumbnail(name).is_file():
+    if not prepared.landmarks(name).is_file() or not prepared.thumbnail(name).is_file():
         wanted.append("landmarks")
-    if state.get("action_units", {}).get("source") and not output.action_units(name).is_file():
+    if state.get("action_units", {}).get("source") and not prepared.action_units(name).is_file():
         wanted.append("action_units")
     if "frames" in wanted:
         wanted.append("landmarks")
@@ -108,61 +109,71 @@ def _open_stages(task: Task, output: Output, state: State) -> list[str]:
     return [stage for stage in task.keys if stage in wanted]
 
 
-def make_clip(task: Task, output: Output, params: PrepareParams) -> State:
-    """Make what is still to be made of a clip, and remember it; or leave the clip out, and remember why.
+def make_clip(task: ClipTask, prepared: PreparedFolder, params: PrepareParams) -> State:
+    """Make the missing stages of a clip and record them; or leave the clip out and record the reason.
 
+    Returns:
+        The clip's record.
     Raises:
         UserError: it cannot be written.
     """
     name = task.record.name
-    state = {stage: value for stage, value in output.state(name).items() if stage != "error"}
-    stages = _open_stages(task, output, state)
-    making = Path(tempfile.mkdtemp(dir=output.making, prefix=f"{name}-"))
+    state = {stage: value for stage, value in prepared.load_state(name).items() if stage != "error"}
+    stages = _missing_stages(task, prepared, state)
+    # `core.files` replaces one file or folder; a clip consists of several, which are all made here before any is moved.
+    work = Path(tempfile.mkdtemp(dir=prepared.unfinished, prefix=f"{name}-"))
     try:
-        made = _Making(task, params, output, making, {**state})
         try:
-            result = made.run(stages)
+            result = _ClipBuilder(task, params, prepared, work, {**state}).build(stages)
         except ValueError as error:
-            output.withdraw(name)
-            result = {"onset": state["onset"], "error": {"key": task.keys["landmarks"], "reason": _line(error)}}
-            output.remember(name, result)
+            prepared.remove_files(name)
+            failure = {"key": task.keys["landmarks"], "reason": first_line(error)}
+            result = {"onset": state["onset"], "error": failure}
+            prepared.save_state(name, result)
             return result
-        output.remember(name, {stage: value for stage, value in state.items() if stage not in stages})
-        _publish(task, output, making, stages)
-        output.remember(name, result)
+        prepared.save_state(name, {stage: value for stage, value in state.items() if stage not in stages})
+        _move_into_place(task, prepared, work, stages)
+        prepared.save_state(name, result)
         return result
     except OSError as error:
-        raise UserError(f"{output.folder}: {name} could not be written ({error.strerror}); make room") from error
+        raise UserError(f"{prepared.path}: {name} could not be written ({error.strerror}); make room") from error
     finally:
-        shutil.rmtree(making, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
-class _Making:
-    """The stages of one clip, written into a folder of its own."""
+class _ClipBuilder:
+    """Makes the stages of one clip in a temporary folder.
 
-    def __init__(self, task: Task, params: PrepareParams, output: Output, folder: Path, state: State):
-        self.task, self.params, self.output, self.folder, self.state = task, params, output, folder, state
+    Args:
+        folder: the temporary folder.
+        state: the clip's record, which is extended.
+    """
 
-    def run(self, stages: list[str]) -> State:
-        """Make stages; returns what is to be remembered of the clip.
+    def __init__(self, task: ClipTask, params: PrepareParams, prepared: PreparedFolder, folder: Path, state: State):
+        self.task, self.params, self.prepared, self.folder, self.state = task, params, prepared, folder, state
 
+    def build(self, stages: list[str]) -> State:
+        """Make stages.
+
+        Returns:
+            The clip's new record.
         Raises:
-            ValueError: a frame that cannot be read, a face that is lost.
+            ValueError: a frame that cannot be read, or a face that cannot be followed.
         """
         if "landmarks" in stages:
-            frames = self._new_frames() if "frames" in stages else self._old_frames()
-            landmarks = self._landmarks(frames).astype(np.float32)
+            frames = self._write_frames() if "frames" in stages else self._read_frames()
+            landmarks = self._find_landmarks(frames).astype(np.float32)
             np.save(self.folder / "landmarks.npy", landmarks)
-            self._thumbnail(landmarks)
+            self._write_thumbnail(landmarks)
             self.state["landmarks"] = {"key": self.task.keys["landmarks"]}
         else:
-            landmarks = np.load(self.output.landmarks(self.task.record.name))
+            landmarks = np.load(self.prepared.landmarks(self.task.record.name))
         if "action_units" in stages:
-            self._action_units(np.float64(landmarks))
+            self._write_action_units(landmarks.astype(np.float64))
         return self.state
 
-    def _new_frames(self) -> Iterator[Frame]:
-        """Cut and write the frames, and pass them on as they come."""
+    def _write_frames(self) -> Iterator[Frame]:
+        """Crop and write the frames; yield each as it is written."""
         task, params = self.task, self.params
         used = source_frames(task.record, task.timing.used)
         first = next(used)
@@ -180,33 +191,34 @@ class _Making:
         grey = params.crop_params.grey or not task.record.colour
         folder = self.folder / "frames"
         folder.mkdir()
-        cut = (crop.cut(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY) if grey else f) for f in chain([first], used))
-        for number, frame in enumerate(task.timing.interpolate_frames(cut)):
-            _write_picture(folder / f"{number:04d}.png", frame)
+        cropped = (crop.cut(_to_grey(frame) if grey else frame) for frame in chain([first], used))
+        for number, frame in enumerate(task.timing.interpolate_frames(cropped)):
+            write_png(folder / f"{number:04d}.png", frame)
             yield frame
 
-    def _old_frames(self) -> Iterator[Frame]:
+    def _read_frames(self) -> Iterator[Frame]:
+        """Frames that an earlier run wrote."""
         return read_frames(open_clip(self._frames_folder()), None)
 
     def _frames_folder(self) -> Path:
         new = self.folder / "frames"
-        return new if new.is_dir() else self.output.frames(self.task.record.name) or new
+        return new if new.is_dir() else self.prepared.frames(self.task.record.name) or new
 
-    def _landmarks(self, frames: Iterator[Frame]) -> NDArray[np.float64]:
-        """(T, 68, 2), pixels of the written frames."""
+    def _find_landmarks(self, frames: Iterator[Frame]) -> NDArray[np.float64]:
+        """Landmarks of the written frames, (T, 68, 2), in their pixels."""
         task, timing = self.task, self.task.timing
-        first = next(frames)  # places the crop
-        crop = crop_of(self.state)
+        first = next(frames)  # `_write_frames` places the crop before its first frame
+        crop = crop_from_state(self.state)
         frames = chain([first], frames)
         if task.landmark_file is None:
-            return track(frames, crop.apply(task.onset), reference=timing.written(timing.onset))
-        for _ in frames:
+            return track(frames, crop.apply(task.onset), reference=timing.written_index(timing.onset))
+        for _ in frames:  # all must be written
             pass
         rows = landmark_rows(task.landmark_file, task.record)[timing.used.start : timing.used.stop]
         return timing.interpolate(crop.apply(rows))
 
-    def _action_units(self, landmarks: NDArray[np.float64]) -> None:
-        """Write a table, or remember why there is none."""
+    def _write_action_units(self, landmarks: NDArray[np.float64]) -> None:
+        """Write a table, or record why there is none."""
         task, params = self.task, self.params.au_params
         units: ActionUnits | None = None
         problem = None
@@ -216,62 +228,65 @@ class _Making:
             elif task.has_code:
                 units = coded_curves(task.record, task.timing, landmarks, params.intensity)
         except ValueError as error:
-            problem = _line(error)
+            problem = first_line(error)
         if units is not None:
             (self.folder / "au.csv").write_text(table_text(units.values), encoding="utf-8")
         self.state["action_units"] = {
             "key": task.keys["action_units"],
             "source": units.source if units else "",
-            "remarks": [[remark.what, remark.done] for remark in units.remarks] if units else [],
+            "remarks": [[remark.found, remark.done] for remark in units.remarks] if units else [],
             "problem": problem,
         }
 
-    def _thumbnail(self, landmarks: NDArray[np.float64]) -> None:
-        """The onset with its landmarks, and the apex, or the frame farthest from the onset, beside it."""
+    def _write_thumbnail(self, landmarks: NDArray[np.float32]) -> None:
+        """The onset with its landmarks, and beside it the apex, or the frame farthest from the onset."""
         timing, folder = self.task.timing, self._frames_folder()
-        onset = timing.written(timing.onset)
+        onset = timing.written_index(timing.onset)
         moved = np.linalg.norm(landmarks - landmarks[onset], axis=2).mean(axis=1)
-        apex = int(moved.argmax()) if timing.apex is None else timing.written(timing.apex)
+        apex = int(moved.argmax()) if timing.apex is None else timing.written_index(timing.apex)
         pictures = []
         for frame in (onset, apex):
-            picture = cv2.imread(str(folder / f"{frame:04d}.png"), cv2.IMREAD_COLOR)
+            path = folder / f"{frame:04d}.png"
+            picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
+            if picture is None:
+                raise ClipError(f"{path}: unreadable picture; remove the folder")
             pictures.append(cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
-        scale = THUMBNAIL / crop_of(self.state).size
+        scale = THUMBNAIL / crop_from_state(self.state).size
         for x, y in (landmarks[onset] + 0.5) * scale * 8:
             cv2.circle(pictures[0], (round(x), round(y)), 8, (80, 255, 80), -1, cv2.LINE_AA, shift=3)
         _, data = cv2.imencode(".jpg", np.hstack(pictures), [cv2.IMWRITE_JPEG_QUALITY, 82])
         (self.folder / "thumbnail.jpg").write_bytes(data.tobytes())
 
 
-def crop_of(state: State) -> Crop:
-    """The crop that is remembered of a clip."""
+def crop_from_state(state: State) -> Crop:
+    """The crop in the record of a clip."""
     frames = state["frames"]
     return Crop(tuple(frames["centre"]), frames["side"], frames["angle"], frames["size"])
 
 
-def _publish(task: Task, output: Output, making: Path, stages: list[str]) -> None:
-    """Put what was made in its place; the frames, which make it a clip, last."""
+def _move_into_place(task: ClipTask, prepared: PreparedFolder, work: Path, stages: list[str]) -> None:
+    """Move finished files to their final names; the frames, which make it a clip, come last."""
     name = task.record.name
     if "frames" in stages:
-        while old := output.frames(name):
-            output.discard(old)
+        while old := prepared.frames(name):
+            prepared.remove_folder(old)
     if "landmarks" in stages:
-        os.replace(making / "landmarks.npy", output.landmarks(name))
-        os.replace(making / "thumbnail.jpg", output.thumbnail(name))
+        os.replace(work / "landmarks.npy", prepared.landmarks(name))
+        os.replace(work / "thumbnail.jpg", prepared.thumbnail(name))
     if "action_units" in stages:
-        if (making / "au.csv").exists():
-            os.replace(making / "au.csv", output.action_units(name))
+        if (work / "au.csv").exists():
+            os.replace(work / "au.csv", prepared.action_units(name))
         else:
-            output.action_units(name).unlink(missing_ok=True)
+            prepared.action_units(name).unlink(missing_ok=True)
     if "frames" in stages:
-        os.replace(making / "frames", output.folder / task.split / name)
+        os.replace(work / "frames", prepared.path / task.split / name)
 
 
-def _write_picture(path: Path, frame: Frame) -> None:
-    """A PNG; OpenCV's default is its fastest compression, and hardly larger than the slowest on pictures with noise."""
+def write_png(path: Path, frame: Frame) -> None:
+    """Write a PNG at OpenCV's default, its fastest compression; on noisy pictures the slowest is hardly smaller."""
     picture = frame if frame.ndim == 2 else cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
     path.write_bytes(cv2.imencode(".png", picture)[1].tobytes())
 
 
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _to_grey(frame: Frame) -> Frame:
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), np.uint8)

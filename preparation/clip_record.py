@@ -1,19 +1,19 @@
-"""What every reader of a data set says of a clip, and of what it could not read."""
+"""The records in which every reader describes the clips of a data set, and what it could not read."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Repair:
-    """Something in the data set that is wrong in a known way, and was put right.
+class Remark:
+    """Something unusual or wrong in a data set, and what was done about it.
 
     Attributes:
-        what: where and what was found, e.g. `row 60, OffsetFrame: 19`.
+        found: place and finding, e.g. `row 60, OffsetFrame: 19`.
         done: what is used instead, and why.
     """
 
-    what: str
+    found: str
     done: str
 
 
@@ -28,16 +28,16 @@ class ClipRecord:
         source: folder of the frames, or the video.
         frames: files in the order of their numbers; empty for a video.
         frame_numbers: number of each frame in the release; counts from 0 for a video and where names have none.
-        onset, apex, offset: frame numbers; None where the release does not say.
-        fps: frames a second.
-        emotion: as the release names it; None where it does not say.
+        onset, apex, offset: frame numbers; None where the release gives none.
+        fps: frames per second.
+        emotion: as the release names it; None where it names none.
         facs: FACS code as the release writes it, which `faces.facs.parse_code` reads with `alternatives="flag",
             others="leave_out"`; None where the release gives none that can be read.
-        colour: whether frames have colour.
+        colour: False for grey frames.
         landmarks: file of 68 landmarks of this clip, where the user has one: of every frame, or of one, which is the
             onset where the release names it and else the first.
         au_table: table of action units, where the user has one.
-        repairs: what was put right.
+        remarks: what was corrected or decided while reading.
     """
 
     name: str
@@ -55,7 +55,7 @@ class ClipRecord:
     colour: bool = True
     landmarks: Path | None = None
     au_table: Path | None = None
-    repairs: tuple[Repair, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a reader found in a data set, in a stable order.
+    """Clips that a reader found in a data set, in a stable order.
 
     Attributes:
         clips: in natural order of their names.
-        left_out: what yields no clip.
-        repairs: what was put right in the data set as a whole, such as blank columns of its sheet.
+        left_out: clips, rows and folders that yield no record.
+        remarks: on the data set as a whole, such as blank columns of its sheet.
     """
 
     clips: tuple[ClipRecord, ...]
     left_out: tuple[LeftOut, ...]
-    repairs: tuple[Repair, ...] = ()
+    remarks: tuple[Remark, ...] = ()

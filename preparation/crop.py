@@ -1,7 +1,7 @@
 """One square crop for a whole clip, placed by the landmarks of its onset frame.
 
-Coordinates are xy in pixels, integer = centre of a pixel. A similarity takes crop pixels to pixels of the release's
-frames; its inverse takes landmarks into the crop.
+Coordinates are xy in pixels, integer = centre of a pixel. A similarity maps crop pixels to pixels of the release's
+frames; its inverse maps landmarks into the crop.
 
 Legend: H x W frame of the release, S side of the written frame.
 """
@@ -24,9 +24,9 @@ class Crop:
 
     Attributes:
         centre: x, y of its middle, pixels of the release's frames.
-        side: its side, whole pixels of the release's frames.
-        angle: by which it is turned, radians from the x axis towards the y axis.
-        size: S, to which it is scaled.
+        side: whole pixels of the release's frames.
+        angle: rotation, radians from the x axis towards the y axis.
+        size: S, side of the written frames.
     """
 
     centre: tuple[float, float]
@@ -36,25 +36,25 @@ class Crop:
 
     @property
     def to_release(self) -> Similarity:
-        """Crop pixels -> pixels of the release's frames."""
+        """Map from crop pixels to pixels of the release's frames."""
         return self._from_square(self.size)
 
     def apply(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Landmarks (..., N, 2) in pixels of the release's frames -> in crop pixels."""
+        """Map landmarks (..., N, 2) from pixels of the release's frames to crop pixels."""
         return self.to_release.inverse().apply(landmarks)
 
     def outside(self, shape: tuple[int, int]) -> float:
-        """Share of the square, 0 to 1, that lies outside a frame of height and width `shape`."""
+        """Fraction of the square, 0 to 1, that lies outside a frame of height and width `shape`."""
         unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
         corners = self.to_release.apply(unit * self.size - 0.5).astype(np.float32)
-        frame = unit * np.float32([shape[1], shape[0]]) - np.float32(0.5)
+        frame = unit * np.array([shape[1], shape[0]], np.float32) - np.float32(0.5)
         inside = cv2.intersectConvexConvex(corners, frame)[0] / self.side**2
         return round(max(1 - float(inside), 0), 4)
 
     def cut(self, frame: Frame) -> Frame:
-        """The square of a frame, scaled to S x S: area mean when shrinking, bicubic when enlarging.
+        """Cut the square out of a frame and scale it to S x S: area mean when shrinking, bicubic when enlarging.
 
-        Where the square reaches beyond the frame, the frame's border goes on.
+        Where the square reaches beyond the frame, border pixels are repeated.
 
         Args:
             frame: uint8 (H, W, 3) RGB or (H, W) grey.
@@ -64,12 +64,13 @@ class Crop:
         return resize_frame(self._square(frame), (self.size, self.size, 3))
 
     def _square(self, frame: Frame) -> Frame:
-        """The square in the release's own resolution."""
+        """The square in the release's resolution."""
         if self.angle:
             matrix = self._from_square(self.side).matrix()
             flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
             size = (self.side, self.side)
-            return cv2.warpAffine(frame, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            turned = cv2.warpAffine(frame, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+            return np.asarray(turned, np.uint8)
         height, width = frame.shape[:2]
         x, y = (round(c - (self.side - 1) / 2) for c in self.centre)
         left, top = max(-x, 0), max(-y, 0)
@@ -77,19 +78,19 @@ class Crop:
         inside = frame[y + top : y + self.side - bottom, x + left : x + self.side - right]
         if not (left or top or right or bottom):
             return inside
-        return cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)
+        return np.asarray(cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE), np.uint8)
 
     def _from_square(self, size: int) -> Similarity:
-        """Pixels of the square, scaled to `size`, -> pixels of the release's frames."""
+        """Map from pixels of the square, scaled to `size`, to pixels of the release's frames."""
         factor = np.complex128(self.side / size * np.exp(1j * self.angle))
-        return Similarity(factor, np.complex128(complex(*self.centre) - factor * (1 + 1j) * (size - 1) / 2))
+        return Similarity.from_numbers(factor, complex(*self.centre) - factor * (1 + 1j) * (size - 1) / 2)
 
 
 def place_crop(landmarks: NDArray[np.float64], shape: tuple[int, int], params: PrepareCropParams) -> Crop:
-    """The square around a face.
+    """Place the square around a face.
 
-    It is moved into the frame as far as it fits there. Where the margin is wider than the frame, as in releases that
-    were cropped before, the side is that of the frame, or of the face where that is larger still.
+    The square is shifted into the frame as far as it fits. Where the margin is wider than the frame, as in
+    releases that are cropped already, the square gets the side of the frame, or of the face if that is larger still.
 
     Args:
         landmarks: (68, 2), xy, pixels of the onset frame.

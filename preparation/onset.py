@@ -1,4 +1,4 @@
-"""68 landmarks of a clip's onset frame, from files or from the detector.
+"""The 68 landmarks of a clip's onset frame, from files or from the detector.
 
 Legend: F frames of the release's clip.
 """
@@ -22,11 +22,11 @@ Box = tuple[float, float, float, float]
 
 
 def landmark_file(record: ClipRecord, params: PrepareLandmarkParams) -> Path:
-    """The landmark file of a clip.
+    """Find the landmark file of a clip.
 
     Raises:
-        FileNotFoundError: it has none.
-        ValueError: it has several.
+        FileNotFoundError: there is none.
+        ValueError: there are several.
     """
     if params.dir is not None:
         return find_file(params.dir, record.name, "", LANDMARK_SUFFIXES)
@@ -36,10 +36,10 @@ def landmark_file(record: ClipRecord, params: PrepareLandmarkParams) -> Path:
 
 
 def landmark_rows(path: Path, record: ClipRecord) -> NDArray[np.float64]:
-    """Landmarks of the onset frame, (1, 68, 2), or of every frame of the release's clip, (F, 68, 2), in its pixels.
+    """Read landmarks of the onset frame, (1, 68, 2), or of every frame, (F, 68, 2), in pixels of the release's frames.
 
     Raises:
-        ValueError: unreadable, or of another number of frames.
+        ValueError: unreadable, or another number of frames.
     """
     rows = read_landmarks(path)
     if len(rows) not in (1, len(record.frame_numbers)):
@@ -51,15 +51,15 @@ def landmark_rows(path: Path, record: ClipRecord) -> NDArray[np.float64]:
 
 
 def read_boxes(path: Path) -> dict[str, Box]:
-    """Boxes of faces by clip.
+    """Read boxes of faces, by name of the clip.
 
     Raises:
-        ClipError: no such table, or a cell that is no number.
+        ClipError: no such table, a cell that is not a number, or two rows for one clip.
     """
     boxes: dict[str, Box] = {}
     for line, row in read_list(path, ("clip", "x0", "y0", "x1", "y1")):
         try:
-            box = tuple(float(row[name]) for name in ("x0", "y0", "x1", "y1"))
+            box = (float(row["x0"]), float(row["y0"]), float(row["x1"]), float(row["y1"]))
         except ValueError as error:
             raise ClipError(f"{path}: line {line}: expected four numbers ({error})") from error
         if row["clip"] in boxes or not all(map(math.isfinite, box)):
@@ -69,11 +69,11 @@ def read_boxes(path: Path) -> dict[str, Box]:
 
 
 class OnsetDetector:
-    """`face_alignment`, which sees one frame a clip.
+    """The `face_alignment` networks, applied to one frame per clip.
 
     Args:
-        device: as torch writes it, asked for when the networks are loaded.
-        boxes: faces that are known; None: the largest that is found.
+        device: returns the name of a torch device; called when the networks are loaded.
+        boxes: known faces, by name of the clip; None: the largest face of the frame is used.
     """
 
     def __init__(self, device: Callable[[], str], boxes: dict[str, Box] | None):
@@ -82,7 +82,7 @@ class OnsetDetector:
         self._detector: LandmarkDetector | None = None
 
     def load(self) -> LandmarkDetector:
-        """The networks, loaded at the first call.
+        """Load the networks at the first call, and return them.
 
         Raises:
             UserError: the package or its weights are missing.
@@ -94,14 +94,14 @@ class OnsetDetector:
                 raise UserError(str(error)) from error
         return self._detector
 
-    def find(self, name: str, frame: Frame) -> NDArray[np.float64]:
-        """Landmarks (68, 2) of a clip's onset frame.
+    def detect(self, name: str, frame: Frame) -> NDArray[np.float64]:
+        """Detect the landmarks (68, 2) of a clip's onset frame.
 
         Raises:
-            ValueError: no face, or no box of this clip.
+            ValueError: no face, or no box for this clip.
         """
         if self.boxes is None:
             return self.load().detect(frame)
         if name not in self.boxes:
-            raise ValueError("landmark_params.boxes: expected a row of this clip, found none")
+            raise ValueError("landmark_params.boxes: expected a row for this clip, found none")
         return self.load().detect(frame, np.array(self.boxes[name]))

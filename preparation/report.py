@@ -1,4 +1,4 @@
-"""`report.html` and `contact_sheet.png`: what was prepared, what was put right, what was left out and why."""
+"""Writes `report.html` and `contact_sheet.png`: prepared clips, corrections, and clips that were left out and why."""
 
 import base64
 from collections import Counter
@@ -14,11 +14,11 @@ from config.preparation import PrepareParams
 from core.files import write_bytes, write_text
 from faces.facs import parse_code
 from preparation.clip_maker import THUMBNAIL
-from preparation.clip_record import LeftOut, Repair
-from preparation.output import SPLITS, Output
+from preparation.clip_record import LeftOut, Remark
+from preparation.prepared_folder import SPLITS, PreparedFolder
 from preparation.tables import PreparedClip
 
-SHEET_COLUMNS, SHEET_CLIPS = 5, 100  # clips in a row of the contact sheet, and on it
+SHEET_COLUMNS, SHEET_CLIPS = 5, 100  # clips per row of the contact sheet, and at most on it
 LABEL = 18  # height of a label on the contact sheet, pixels
 
 _STYLE = """
@@ -39,63 +39,63 @@ tr:nth-child(even) td { background: #f6f6f6 }
 def write_report(
     clips: Sequence[PreparedClip],
     left_out: Sequence[LeftOut],
-    repairs: Sequence[Repair],
+    remarks: Sequence[Remark],
     params: PrepareParams,
-    output: Output,
+    prepared: PreparedFolder,
 ) -> Path:
-    """Write report and contact sheet, where they are not there already.
+    """Write report and contact sheet, unless they have the same content already.
 
     Args:
-        clips: that were prepared.
-        left_out: what was not.
-        repairs: of the data set as a whole.
+        clips: prepared clips.
+        left_out: clips, rows and folders that were left out.
+        remarks: on the data set as a whole.
     Returns:
-        The report's path.
+        Path of the report.
     """
     subjects = len({clip.record.subject for clip in clips})
     frames = sum(len(clip.task.timing.times) for clip in clips)
     parts = [
         f"<h1>{escape(params.data_set)}: {len(clips)} clips prepared, {len(left_out)} left out</h1>",
         f"<p class=note>{subjects} subjects, {frames} frames; from {escape(params.root_dir.as_posix())}</p>",
-        _left_out(left_out),
+        _left_out_section(left_out),
         "<h2>Clips by</h2><div class=counts>",
-        _counts("emotion", clips, lambda clip: [clip.record.emotion or "not said"]),
-        _counts("action unit", clips, _action_units),
-        _counts("subject", clips, lambda clip: [clip.record.subject]),
+        _count_table("emotion", clips, lambda clip: [clip.record.emotion or "unknown"]),
+        _count_table("action unit", clips, _action_unit_names),
+        _count_table("subject", clips, lambda clip: [clip.record.subject]),
         "</div>",
-        _remarks(clips, repairs),
-        "<h2>Clips</h2><p class=note>Onset with its landmarks, and apex, or the frame farthest from the onset where "
-        "the release gives none.</p><div class=clips>",
-        *(_clip(clip, output) for clip in clips),
+        _remark_section(clips, remarks),
+        "<h2>Clips</h2><p class=note>Onset with its landmarks, and apex (the frame farthest from the onset where the "
+        "release gives none).</p><div class=clips>",
+        *(_clip_card(clip, prepared) for clip in clips),
         "</div>",
     ]
     head = f"<meta charset=utf-8><title>{escape(params.data_set)}</title><style>{_STYLE}</style>"
-    path = output.folder / "report.html"
+    path = prepared.path / "report.html"
     body = "\n".join(parts)
     write_text(path, f"<!doctype html><html lang=en><head>{head}</head><body>\n{body}\n</body></html>\n")
     if clips:
-        write_bytes(output.folder / "contact_sheet.png", _contact_sheet(clips[:SHEET_CLIPS], output))
+        write_bytes(prepared.path / "contact_sheet.png", _contact_sheet(clips[:SHEET_CLIPS], prepared))
     return path
 
 
-def _left_out(left_out: Sequence[LeftOut]) -> str:
+def _left_out_section(left_out: Sequence[LeftOut]) -> str:
     if not left_out:
         return "<h2>Left out</h2><p>Nothing.</p>"
-    return "<h2>Left out</h2>" + _table(("what", "why"), ((one.name, one.reason) for one in left_out))
+    return "<h2>Left out</h2>" + _html_table(("name", "reason"), ((out.name, out.reason) for out in left_out))
 
 
-def _remarks(clips: Sequence[PreparedClip], repairs: Sequence[Repair]) -> str:
+def _remark_section(clips: Sequence[PreparedClip], remarks: Sequence[Remark]) -> str:
     rows = [
-        *(("the data set", repair.what, repair.done) for repair in repairs),
-        *((clip.record.name, remark.what, remark.done) for clip in clips for remark in clip.remarks),
+        *(("(data set)", remark.found, remark.done) for remark in remarks),
+        *((clip.record.name, remark.found, remark.done) for clip in clips for remark in clip.remarks),
     ]
     if not rows:
-        return "<h2>Put right or decided</h2><p>Nothing.</p>"
-    return "<h2>Put right or decided</h2>" + _table(("clip", "found", "done"), rows)
+        return "<h2>Corrected or decided</h2><p>Nothing.</p>"
+    return "<h2>Corrected or decided</h2>" + _html_table(("clip", "found", "done"), rows)
 
 
-def _counts(title: str, clips: Sequence[PreparedClip], values: Callable[[PreparedClip], Iterable[str]]) -> str:
-    """Number of clips by a property, of training and of test, the most frequent first."""
+def _count_table(title: str, clips: Sequence[PreparedClip], values: Callable[[PreparedClip], Iterable[str]]) -> str:
+    """Number of clips per value of a property, in total, for training and for test, the most frequent first."""
     of_split = {split: Counter[str]() for split in SPLITS}
     for clip in clips:
         of_split[clip.task.split].update(values(clip))
@@ -109,8 +109,8 @@ def _counts(title: str, clips: Sequence[PreparedClip], values: Callable[[Prepare
     return f"<table><tr><th>{title}<th class=n>clips<th class=n>train<th class=n>test<th>{rows}</table>"
 
 
-def _action_units(clip: PreparedClip) -> list[str]:
-    """Action units that a clip's code names, however it writes them."""
+def _action_unit_names(clip: PreparedClip) -> list[str]:
+    """Action units in the FACS code of a clip."""
     if not clip.task.has_code:
         return ["no code"]
     try:
@@ -120,32 +120,32 @@ def _action_units(clip: PreparedClip) -> list[str]:
     return [f"AU{unit}" for unit in sorted({unit.au for unit in units})] or ["others"]
 
 
-def _clip(clip: PreparedClip, output: Output) -> str:
+def _clip_card(clip: PreparedClip, prepared: PreparedFolder) -> str:
     record, timing = clip.record, clip.task.timing
-    picture = base64.b64encode(output.thumbnail(record.name).read_bytes()).decode()
-    said = [record.emotion, record.facs, f"{len(timing.times)} frames"]
+    picture = base64.b64encode(prepared.thumbnail(record.name).read_bytes()).decode()
+    labels = [record.emotion, record.facs, f"{len(timing.times)} frames"]
     test = " class=test" if clip.task.split == "test" else ""
     return (
         f"<div class=clip><img loading=lazy alt='' src='data:image/jpeg;base64,{picture}'><b{test}>"
         f"{escape(record.name)}</b><br>{escape(record.subject)}, {clip.task.split}; "
-        f"{escape(', '.join(part for part in said if part))}</div>"
+        f"{escape(', '.join(label for label in labels if label))}</div>"
     )
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def _html_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     lines = ("<tr>" + "".join(f"<td>{escape(cell)}" for cell in row) for row in rows)
     return "<table><tr>" + "".join(f"<th>{name}" for name in header) + "\n".join(lines) + "</table>"
 
 
-def _contact_sheet(clips: Sequence[PreparedClip], output: Output) -> bytes:
-    """The thumbnails with their names, as PNG."""
+def _contact_sheet(clips: Sequence[PreparedClip], prepared: PreparedFolder) -> bytes:
+    """Picture of the thumbnails with their names, as PNG."""
     rows = -(-len(clips) // SHEET_COLUMNS)
     width, height = 2 * THUMBNAIL + 6, THUMBNAIL + LABEL + 6
     sheet = Image.new("RGB", (SHEET_COLUMNS * width, rows * height), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for number, clip in enumerate(clips):
         x, y = number % SHEET_COLUMNS * width, number // SHEET_COLUMNS * height
-        with Image.open(output.thumbnail(clip.record.name)) as thumbnail:
+        with Image.open(prepared.thumbnail(clip.record.name)) as thumbnail:
             sheet.paste(thumbnail, (x, y + LABEL))
         draw.text((x + 2, y + 1), clip.record.name, "black", font)
     picture = cv2.cvtColor(np.asarray(sheet), cv2.COLOR_RGB2BGR)

@@ -1,4 +1,4 @@
-"""Frames of a release's clip, read one after the other."""
+"""Reads the frames of a release's clip one after the other."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -8,14 +8,14 @@ from preparation.clip_record import ClipRecord
 
 
 def source_frames(record: ClipRecord, used: range) -> Iterator[Frame]:
-    """Decode frames of a clip; one is in memory at a time.
+    """Decode frames of a clip, one at a time.
 
     Args:
-        used: places in `record.frame_numbers`, rising by one.
+        used: indices in `record.frame_numbers`, ascending by one.
     Yields:
         uint8 (H, W, 3) RGB, all of one size.
     Raises:
-        ClipError: a frame that cannot be read, or of another size than the first, by name.
+        ClipError: a frame that cannot be read or has another size than the first; the message names it.
     """
     size = None
     count = 0

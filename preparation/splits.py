@@ -1,4 +1,4 @@
-"""Which clips are trained on and which tested.
+"""Splits clips into training and test clips.
 
 Subjects are compared without case and zero padding: s3 and s03 are one person.
 """
@@ -28,32 +28,32 @@ surprise. They are ordinary clips of these data sets."""
 
 
 def by_list(clips: Sequence[ClipRecord], test: Collection[str]) -> Splits:
-    """Test the clips and the subjects of a list, train on the others.
+    """Test the listed clips and subjects, train on the others.
 
     Args:
         test: names of clips or of subjects.
     Raises:
-        UserError: a name that is neither, or nothing is left to train on or to test.
+        UserError: a name that is neither, or no clip is left to train on or to test.
     """
     subjects = {normalised_name(clip.subject) for clip in clips}
     names = {clip.name for clip in clips}
     if unknown := [name for name in test if name not in names and normalised_name(name) not in subjects]:
-        raise UserError(f"expected names of clips or subjects to test, got {_some(unknown)}")
+        raise UserError(f"expected names of clips or subjects to test, got {_shortened(unknown)}")
     tested = {normalised_name(name) for name in test if name not in names}
     return _split(clips, (c.name for c in clips if c.name in test or normalised_name(c.subject) in tested))
 
 
 def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> Splits:
-    """Test a share of the subjects, drawn by chance, and train on the others.
+    """Test a random fraction of the subjects, train on the others.
 
     Args:
-        share: of the subjects, between 0 and 1; at least one is tested.
-        seed: of the draw, which depends on nothing else but the subjects.
+        share: fraction of the subjects, between 0 and 1; at least one subject is tested.
+        seed: of the draw, which depends only on it and on the set of subjects.
     Raises:
-        UserError: a share outside 0 to 1, or nothing is left to train on.
+        UserError: a fraction outside 0 to 1, or no clip is left to train on.
     """
     if not 0 < share < 1:
-        raise UserError(f"expected a share of the subjects between 0 and 1 to test, got {share:g}")
+        raise UserError(f"expected a fraction of the subjects between 0 and 1 to test, got {share:g}")
     subjects = sorted({normalised_name(clip.subject) for clip in clips})
     order = np.random.default_rng(seed).permutation(len(subjects))
     tested = {subjects[i] for i in order[: max(1, round(share * len(subjects)))]}
@@ -61,10 +61,10 @@ def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> S
 
 
 def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
-    """One fold a subject, whose clips are tested; in natural order of the subjects.
+    """One fold per subject, whose clips are tested, in natural order of the subjects.
 
     Raises:
-        UserError: one subject only.
+        UserError: there is only one subject.
     """
     subjects = {normalised_name(clip.subject): clip.subject for clip in reversed(clips)}
     return {
@@ -73,11 +73,11 @@ def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
     }
 
 
-def megc_safe(clips: Sequence[ClipRecord]) -> Splits:
-    """Test the driving clips of MEGC and all other clips of their subjects, so that no one in them is trained on.
+def by_megc(clips: Sequence[ClipRecord]) -> Splits:
+    """Test the driving clips of MEGC and all other clips of their subjects, so that these are not trained on.
 
     Raises:
-        UserError: no clip of these subjects, or of nobody else.
+        UserError: there is no clip of these subjects, or none of other subjects.
     """
     subjects = natsorted({name.split("_")[0] for name in MEGC_DRIVING})
     tested = {normalised_name(subject) for subject in subjects}
@@ -89,7 +89,7 @@ def megc_safe(clips: Sequence[ClipRecord]) -> Splits:
 def _split(clips: Sequence[ClipRecord], test: Iterable[str]) -> Splits:
     names = [clip.name for clip in clips]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise UserError(f"expected a name for every clip, got several clips named {_some(twice)}")
+        raise UserError(f"expected a different name for every clip, got several clips named {_shortened(twice)}")
     tested = set(test)
     splits: Splits = {name: "test" if name in tested else "train" for name in names}
     for split in ("train", "test"):
@@ -98,5 +98,5 @@ def _split(clips: Sequence[ClipRecord], test: Iterable[str]) -> Splits:
     return splits
 
 
-def _some(names: Sequence[str]) -> str:
+def _shortened(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

@@ -1,4 +1,4 @@
-"""`clips.csv` and `pairs.csv` of prepared clips."""
+"""The tables `clips.csv` and `pairs.csv` of prepared clips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ import numpy as np
 
 from core.files import write_text
 from output.result_table import csv_text
-from preparation.clip_maker import Task, crop_of
-from preparation.clip_record import ClipRecord, Repair
-from preparation.output import Output, State
+from preparation.clip_maker import ClipTask, crop_from_state
+from preparation.clip_record import ClipRecord, Remark
+from preparation.prepared_folder import PreparedFolder, State
 from preparation.timing import Timing
 
 COLUMNS = (
@@ -19,8 +19,8 @@ COLUMNS = (
     "data_set",
     "split",
     "source",  # folder or video of the release
-    "frames",  # that were written, as the next four count them, from 0
-    "onset",
+    "frames",  # number of written frames
+    "onset",  # of the written frames, counted from 0
     "apex",
     "offset",
     "fps",  # of the written frames
@@ -28,7 +28,7 @@ COLUMNS = (
     "facs",
     "colour",
     "landmarks",  # track, or file
-    "action_units",  # table, code, or nothing
+    "action_units",  # table, code, or empty
     "release_first",  # frame numbers of the release
     "release_last",
     "release_onset",
@@ -37,13 +37,13 @@ COLUMNS = (
     "release_fps",
     "release_width",
     "release_height",
-    "crop_x",  # middle of the square, pixels of the release's frames
+    "crop_x",  # centre of the square, pixels of the release's frames
     "crop_y",
     "crop_side",
     "crop_degrees",
     "crop_size",
-    "crop_outside",  # share of the square that lies outside the release's frames
-    "to_release_a",  # x' = a x - b y + c and y' = b x + a y + d take written pixels to those of the release's frames
+    "crop_outside",  # fraction of the square that lies outside the release's frames
+    "to_release_a",  # x' = a x - b y + c and y' = b x + a y + d map written pixels to those of the release's frames
     "to_release_b",
     "to_release_c",
     "to_release_d",
@@ -53,40 +53,40 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class PreparedClip:
-    """A clip that was made: what was asked for, and what is remembered of it."""
+    """A finished clip: its task and its record in the prepared folder."""
 
-    task: Task
+    task: ClipTask
     state: State
 
     @property
     def record(self) -> ClipRecord:
-        """What the reader says of it."""
+        """The clip in its release."""
         return self.task.record
 
     @property
-    def remarks(self) -> list[Repair]:
-        """Everything that was put right or decided on the way."""
+    def remarks(self) -> list[Remark]:
+        """Everything that was corrected or decided while reading and preparing the clip."""
         units = self.state["action_units"]
         outside = self.state["frames"]["outside"]
         return [
-            *self.record.repairs,
+            *self.record.remarks,
             *self.task.timing.remarks,
-            *(Repair(what, done) for what, done in units["remarks"]),
-            *([Repair(units["problem"], "the clip has no action units")] if units["problem"] else []),
-            *([Repair(f"{outside:.1%} of the crop lie outside the frames", "their border goes on")] if outside else []),
+            *(Remark(found, done) for found, done in units["remarks"]),
+            *([Remark(units["problem"], "the clip has no action units")] if units["problem"] else []),
+            *([Remark(f"{outside:.1%} of the crop outside the frames", "border pixels repeated")] if outside else []),
         ]
 
 
-def write_tables(clips: Sequence[PreparedClip], output: Output) -> None:
-    """Write `clips.csv` and `pairs.csv`, where they are not there already."""
-    write_text(output.folder / "clips.csv", csv_text(COLUMNS, [clip_row(clip) for clip in clips]))
-    write_text(output.folder / "pairs.csv", csv_text(("source", "driving"), pair_rows(clips)))
+def write_tables(clips: Sequence[PreparedClip], prepared: PreparedFolder) -> None:
+    """Write `clips.csv` and `pairs.csv`, unless they have the same content already."""
+    write_text(prepared.path / "clips.csv", csv_text(COLUMNS, [clip_row(clip) for clip in clips]))
+    write_text(prepared.path / "pairs.csv", csv_text(("source", "driving"), pair_rows(clips)))
 
 
 def clip_row(clip: PreparedClip) -> dict[str, Any]:
-    """A clip's row of `clips.csv`."""
+    """Row of a clip in `clips.csv`."""
     record, timing, frames = clip.record, clip.task.timing, clip.state["frames"]
-    crop = crop_of(clip.state)
+    crop = crop_from_state(clip.state)
     back = crop.to_release
     numbers = record.frame_numbers
     return {
@@ -96,9 +96,9 @@ def clip_row(clip: PreparedClip) -> dict[str, Any]:
         "split": clip.task.split,
         "source": record.source.as_posix(),
         "frames": len(timing.times),
-        "onset": timing.written(timing.onset),
-        "apex": "" if timing.apex is None else timing.written(timing.apex),
-        "offset": "" if timing.offset is None else timing.written(timing.offset),
+        "onset": timing.written_index(timing.onset),
+        "apex": "" if timing.apex is None else timing.written_index(timing.apex),
+        "offset": "" if timing.offset is None else timing.written_index(timing.offset),
         "fps": f"{written_fps(record.fps, timing):.6g}",
         "emotion": record.emotion or "",
         "facs": record.facs or "",
@@ -107,9 +107,9 @@ def clip_row(clip: PreparedClip) -> dict[str, Any]:
         "action_units": clip.state["action_units"]["source"],
         "release_first": numbers[timing.used.start],
         "release_last": numbers[timing.used.stop - 1],
-        "release_onset": _or_nothing(record.onset),
-        "release_apex": _or_nothing(record.apex),
-        "release_offset": _or_nothing(record.offset),
+        "release_onset": _or_empty(record.onset),
+        "release_apex": _or_empty(record.apex),
+        "release_offset": _or_empty(record.offset),
         "release_fps": f"{record.fps:.6g}",
         "release_width": frames["release_size"][1],
         "release_height": frames["release_size"][0],
@@ -123,17 +123,17 @@ def clip_row(clip: PreparedClip) -> dict[str, Any]:
         "to_release_b": f"{back.factor.imag:.9g}",
         "to_release_c": f"{back.offset.real:.9g}",
         "to_release_d": f"{back.offset.imag:.9g}",
-        "remarks": "; ".join(f"{remark.what}: {remark.done}" for remark in clip.remarks),
+        "remarks": "; ".join(f"{remark.found}: {remark.done}" for remark in clip.remarks),
     }
 
 
 def written_fps(fps: float, timing: Timing) -> float:
-    """Frames a second of the written frames, which last as long as those that are used."""
+    """Frames per second of the written frames, which last as long as the used ones."""
     return fps * (len(timing.times) - 1) / (len(timing.used) - 1)
 
 
 def pair_rows(clips: Sequence[PreparedClip]) -> list[dict[str, str]]:
-    """Every test clip as driving clip, with the next clip of another subject as source, where there is one."""
+    """Every test clip as driving clip, with the next test clip of another subject as source, if there is one."""
     test = [clip.record for clip in clips if clip.task.split == "test"]
     pairs = []
     for i, driving in enumerate(test):
@@ -143,5 +143,5 @@ def pair_rows(clips: Sequence[PreparedClip]) -> list[dict[str, str]]:
     return pairs
 
 
-def _or_nothing(number: int | None) -> int | str:
+def _or_empty(number: int | None) -> int | str:
     return "" if number is None else number

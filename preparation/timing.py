@@ -1,4 +1,4 @@
-"""Which frames of a release's clip are written, and how they are spread over time.
+"""Selection of the frames of a release's clip, and their interpolation over time.
 
 Legend: R frames of the release that are used, T frames that are written.
 """
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from clips.checks import frame_gaps
 from clips.reading import Frame
-from preparation.clip_record import ClipRecord, Repair
+from preparation.clip_record import ClipRecord, Remark
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Frames are counted from 0, the first frame that is used.
+    """Used and written frames of a clip. Frames are counted from 0, the first frame that is used.
 
     Attributes:
-        used: places in `ClipRecord.frame_numbers` of the R frames.
+        used: indices of the R frames in `ClipRecord.frame_numbers`.
         onset: the frame on which landmarks are found.
-        apex, offset: None where the release does not say.
-        times: (T,) where the written frames lie, from 0 to R - 1.
-        remarks: about frames that the release lacks.
+        apex, offset: None where the release gives none.
+        times: (T,) position of each written frame, from 0 to R - 1.
+        remarks: on frames that are missing in the release.
     """
 
     used: range
@@ -32,39 +32,43 @@ class Timing:
     apex: int | None
     offset: int | None
     times: tuple[float, ...]
-    remarks: tuple[Repair, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
-    def written(self, frame: int) -> int:
-        """The written frame nearest to one that is used."""
+    def written_index(self, frame: int) -> int:
+        """Index of the written frame nearest to a used frame."""
         return int(np.abs(np.array(self.times) - frame).argmin())
 
     def interpolate(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Rows of the R frames -> linearly interpolated rows of the T written ones: (R, ...) -> (T, ...)."""
+        """Interpolate rows of the R used frames linearly to the T written frames: (R, ...) -> (T, ...)."""
         before = np.floor(self.times).astype(int)
         after = np.minimum(before + 1, len(rows) - 1)
         share = (np.array(self.times) - before).reshape(-1, *[1] * (rows.ndim - 1))
         return (1 - share) * rows[before] + share * rows[after]
 
     def interpolate_frames(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """As `interpolate`, of R frames as they come; two of them are in memory."""
+        """As `interpolate`, for a stream of R frames; at most two are in memory."""
         wanted, done = self.times, 0
         before: Frame | None = None
         for index, frame in enumerate(frames):
             while done < len(wanted) and wanted[done] <= index:
                 share = index - wanted[done]
-                yield frame if before is None or not share else cv2.addWeighted(before, share, frame, 1 - share, 0)
+                if before is None or not share:
+                    yield frame
+                else:
+                    yield np.asarray(cv2.addWeighted(before, share, frame, 1 - share, 0), np.uint8)
                 done += 1
             before = frame
 
 
 def clip_timing(record: ClipRecord, *, trim: bool, length: int | None) -> Timing:
-    """Decide on the frames of a clip.
+    """Choose the frames of a clip that are used and written.
 
     Args:
-        trim: from onset to offset, where the release says so; else every frame.
-        length: T; None keeps the frames as they are.
+        trim: True uses the frames from onset to offset, where the release gives them; False uses every frame.
+        length: T; None writes the used frames themselves.
     Raises:
-        ValueError: onset, apex or offset is none of the clip's frames, they are out of order, or leave fewer than two.
+        ValueError: onset, apex or offset is not a frame of the clip, they are out of order, or fewer than two frames
+            are left.
     """
     numbers = record.frame_numbers
     place = {number: at for at, number in enumerate(numbers)}
@@ -72,7 +76,9 @@ def clip_timing(record: ClipRecord, *, trim: bool, length: int | None) -> Timing
     for name in ("onset", "apex", "offset"):
         number = getattr(record, name)
         if number is not None and number not in place:
-            raise ValueError(f"{name}: expected one of its frames, {min(numbers)} to {max(numbers)}, got {number}")
+            raise ValueError(
+                f"{name}: expected one of the clip's frames, {min(numbers)} to {max(numbers)}, got {number}"
+            )
         at[name] = None if number is None else place[number]
     onset, apex, offset = at["onset"] or 0, at["apex"], at["offset"]
     known = [value for value in (onset, apex, offset) if value is not None]
@@ -90,5 +96,5 @@ def clip_timing(record: ClipRecord, *, trim: bool, length: int | None) -> Timing
         None if apex is None else apex - first,
         None if offset is None else offset - first,
         tuple(times.tolist()),
-        (Repair(gaps, "those around them follow each other"),) if gaps else (),
+        (Remark(gaps, "their neighbours are used as consecutive frames"),) if gaps else (),
     )

@@ -1,4 +1,4 @@
-"""Processes that make clips, several at a time, and end with the process that started them."""
+"""Worker processes that make several clips at a time and end with the process that started them."""
 
 import multiprocessing
 import os
@@ -17,55 +17,57 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def in_processes(work: Callable[[Item], Result], items: Iterable[Item], count: int) -> Iterator[tuple[Item, Result]]:
-    """Apply `work` to items as they come; results come as they are ready.
+def run_in_processes(
+    work: Callable[[Item], Result], items: Iterable[Item], count: int
+) -> Iterator[tuple[Item, Result]]:
+    """Apply `work` to every item, and yield items and results in the order in which they are finished.
 
-    No more items are taken than are being worked on, and as many again.
+    At most two items per process are taken from `items` ahead of their results.
 
     Args:
-        work: can be pickled.
-        count: of processes; 1 works in this one.
+        work: a function that can be pickled.
+        count: number of processes; 1 works in this process.
     Raises:
-        UserError: a process was ended from outside.
+        UserError: a process was killed.
     """
     if count == 1:
         yield from ((item, work(item)) for item in items)
         return
-    # Not forked: the networks that may be loaded here have threads, which do not survive it.
+    # Spawned, because the networks that may be loaded in this process have threads, which do not survive a fork.
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, _start)
+    pool = ProcessPoolExecutor(count, context, _initialise_worker)
     try:
         running: dict[Future[Result], Item] = {}
         for item in items:
             running[pool.submit(work, item)] = item
             if len(running) >= 2 * count:
-                yield from _ready(running)
+                yield from _finished(running)
         while running:
-            yield from _ready(running)
+            yield from _finished(running)
     except BrokenProcessPool as error:
         raise UserError(
-            "a process that prepared clips was ended, perhaps for want of memory; run the same command again, with "
-            "fewer prepare_params.workers"
+            "a worker process was killed, perhaps because memory ran out; run the same command again with fewer "
+            "prepare_params.workers"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _ready(running: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
+def _finished(running: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
     done, _ = wait(running, return_when=FIRST_COMPLETED)
     for future in done:
         yield running.pop(future), future.result()
 
 
-def _start() -> None:
-    """One thread for each process; Ctrl-C is the starting process's affair, and its end is this one's, too."""
+def _initialise_worker() -> None:
+    """Use one thread, leave Ctrl-C to the starting process, and exit when that process ends."""
     cv2.setNumThreads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in a process that was started for it"
+    assert parent is not None, "runs in a worker process"
 
-    def follow() -> None:
+    def exit_with_parent() -> None:
         parent.join()
-        os._exit(1)  # the starting process was killed; nothing may be written beside the next run
+        os._exit(1)  # the starting process was killed: a worker must not write beside the next run
 
-    threading.Thread(target=follow, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()

@@ -26,7 +26,7 @@ def value(name: str, t: int, top: float) -> float:
 
 
 def make(names: list[str], numbers=range(1, 5), number="frame", top=5.0, before=(), **extra) -> list[list]:
-    """Header and rows; row i is frame i of the clip, whatever its number. `extra` are columns of one cell a row."""
+    """Header and rows; row i is frame i of the clip, whatever its number. `extra` are columns, one cell per row."""
     header = [number, *extra, *before, *names]
     rows = []
     for t, n in enumerate(numbers):
@@ -58,7 +58,7 @@ def write(tmp_path):
 
 
 def expected(names: list[str], frames: int = 4, top: float = 5.0) -> np.ndarray:
-    """(T, 17) of `make`, 0 for what the names lack."""
+    """Values (T, 17) of `make`; 0 for missing columns."""
     found = np.zeros((frames, 17))
     for name in names:
         number = int("".join(c for c in name if c.isdigit()))
@@ -107,12 +107,12 @@ def test_sides_replace_the_column_of_both(write):
         read_action_units(write(without(only_sides, "AU12_r_left")), 1)
 
 
-def test_a_picture_has_one_row_without_a_number(write):
+def test_a_single_image_has_one_row_without_a_number(write):
     table = without(make(OPENFACE, range(1, 2), face=[0], confidence=[0.9]), "frame")
     check(read_action_units(write(table), 1), OPENFACE, 1)
 
 
-def test_merged_tables_without_numbers_hold_a_row_a_frame(write):
+def test_merged_tables_without_numbers_have_one_row_per_frame(write):
     table = without(make(OPENFACE), "frame")
     check(read_action_units(write(table), 4), OPENFACE)
     for frames in (3, 5):
@@ -128,7 +128,7 @@ def test_py_feat(write, first):
     assert said == ["py-feat gives probabilities, not intensities of action units; they are used as intensities"]
 
 
-def test_closed_eyes_are_a_blink(write):
+def test_closed_eyes_are_read_as_a_blink(write):
     table = put(make(PY_FEAT, range(1), top=1.0), 0, "AU43", 0.75)
     assert read_action_units(write(table), 1)[0, unit(45)].tolist() == [0.75, 0.75]
 
@@ -142,7 +142,7 @@ def test_py_feat_values_of_0_and_1_are_binary(write):
     assert said == ["py-feat gives 0 or 1, not intensities of action units; they are used as intensities"]
 
 
-def test_libreface_knows_12_action_units(write):
+def test_libreface_estimates_12_action_units(write):
     table = make([*DETECTIONS, *LIBREFACE], range(4), "frame_idx", frame_time_in_ms=[0, 5, 10, 15])
     for row in table[1:]:
         row[2 : 2 + len(DETECTIONS)] = [1] * len(DETECTIONS)
@@ -158,7 +158,7 @@ def test_libreface_knows_12_action_units(write):
     assert "AU7, AU10, AU14, AU23, AU45; taken as 0" in said[0]
 
 
-def test_libreface_detections_serve_alone(write):
+def test_libreface_detections_are_read_without_intensities(write):
     header, *rows = make(DETECTIONS, range(1), "frame_idx")
     rows[0][1:] = [int(name in ("au_7", "au_24")) for name in DETECTIONS]
     said = []
@@ -205,7 +205,7 @@ def test_numbers_that_fit_twice_must_agree(write):
         read_action_units(shorter, 4)
 
 
-def test_clips_know_the_numbers_of_their_frame_files(tmp_path):
+def test_clips_use_the_numbers_of_their_frame_files(tmp_path):
     def numbers(*names: str):
         return Clip("c", tmp_path, tuple(tmp_path / name for name in names)).frame_numbers
 
@@ -254,9 +254,9 @@ def test_gaps_are_interpolated_linearly_up_to_a_length(write):
 
 
 @pytest.mark.parametrize("lost", [0, 3])
-def test_nothing_is_extrapolated(write, lost):
+def test_gaps_at_the_ends_are_not_extrapolated(write, lost):
     table = put(make(OPENFACE, success=[1] * 4), lost, "success", 0)
-    with pytest.raises(ValueError, match=rf"frame {lost + 1}: expected values, found success 0; at an end of the clip"):
+    with pytest.raises(ValueError, match=rf"frame {lost + 1}: .* success 0; frames at the start or end of a clip"):
         read_action_units(write(table), 4, rules=TableRules(max_gap=4))
 
 
@@ -288,7 +288,7 @@ def test_a_table_shorter_than_the_clip_names_the_first_frame_without_a_row(write
         (lambda t: [[""]], "expected a CSV table, found an empty file"),
     ],
 )
-def test_a_broken_table_says_what_is_wrong(write, spoil, message):
+def test_errors_of_a_table_are_named(write, spoil, message):
     with pytest.raises(ValueError, match=rf"clip\.csv: {message}"):
         read_action_units(write(spoil(make(OPENFACE))), 4)
 
@@ -298,7 +298,7 @@ def test_a_probability_above_1_is_an_error(write):
         read_action_units(write(put(make(PY_FEAT, top=1.0), 1, "AU04", 2)), 4)
 
 
-def test_files_that_are_no_text_are_named(tmp_path):
+def test_files_that_are_not_text_are_named(tmp_path):
     (tmp_path / "clip.csv").write_bytes(b"\xff\xfe\x00")
     for name in ("clip.csv", "absent.csv"):
         with pytest.raises(ValueError, match=rf"{name}: expected a readable CSV table"):
@@ -349,7 +349,7 @@ def test_py_feat_extracts_a_table(py_feat):
     assert py_feat.made[0]["au_model"] == "xgb"
 
 
-def test_the_older_name_of_the_detector_serves(py_feat):
+def test_the_older_name_of_the_detector_is_supported(py_feat):
     py_feat.package.Detector = py_feat.package.Detectorv1
     del py_feat.package.Detectorv1
     assert extract_action_units(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, len(COLUMNS))
@@ -362,7 +362,7 @@ def test_the_older_name_of_the_detector_serves(py_feat):
         (SimpleNamespace(Detector=object), "this py-feat has no `detect`; install it"),
     ],
 )
-def test_without_py_feat_the_message_says_how_to_get_it(monkeypatch, package, message):
+def test_without_py_feat_the_message_names_the_remedy(monkeypatch, package, message):
     monkeypatch.setitem(sys.modules, "feat", package)
     action_unit_extraction._load_detector.cache_clear()
     with pytest.raises(RuntimeError, match=message):

@@ -43,13 +43,13 @@ def test_least_squares_agrees_with_umeyama_of_scikit_image(face, other):
     np.testing.assert_allclose(fit_similarity(face, other).matrix(), expected.params[:2], atol=1e-6)
 
 
-def test_one_fit_a_frame(face):
+def test_every_frame_gets_its_own_fit(face):
     angles = np.array([0.0, 0.1, -0.2])
     clip = np.stack([move(face, 1, a, (0, a)) for a in angles])
     np.testing.assert_allclose(fit_similarity(face, clip).angle, angles, atol=1e-12)
 
 
-def test_points_that_move_on_their_own_do_not_count_as_head_motion(face):
+def test_points_with_additional_motion_do_not_count_as_head_motion(face):
     moved = move(face, 1.01, 0.02, (2, 1))
     expected = moved.copy()
     moved[17:27] -= [0, 3]  # brows up

@@ -81,11 +81,11 @@ def test_the_left_side_is_the_right_of_the_image(au):
     np.testing.assert_allclose(2 * change[MIDDLE], both[MIDDLE], atol=1e-12)
 
 
-def test_no_intensity_no_motion():
+def test_without_intensity_nothing_moves():
     np.testing.assert_array_equal(displace(FACE, np.zeros((17, 2))), FACE)
 
 
-def test_motion_turns_and_grows_with_the_face():
+def test_motion_rotates_and_scales_with_the_face():
     turn = 1.7 * np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
     values = np.random.default_rng(0).uniform(0, 1, (5, 17, 2))
     expected = displace(FACE, values) @ turn.T + [30, -8]
@@ -135,7 +135,7 @@ def test_the_picture_changes_where_the_unit_acts_and_hardly_elsewhere(name):
         assert strong.sum() > 3 * weak.sum()
 
 
-def test_the_sheet_shows_every_unit_and_the_sides_where_they_are():
+def test_the_sheet_shows_every_unit_on_the_correct_side():
     cell, rows = 32, len(ACTION_UNITS) + 2
     drawn = sheet(cell)
     assert drawn.shape[0] == 24 + rows * cell
@@ -160,7 +160,7 @@ def test_the_sheet_shows_every_unit_and_the_sides_where_they_are():
         (("12,48,0.070", "12,48,0.7"), "expected displacements up to 0.2 eye distances, got 0.7"),
         (("12,48,0.070", "12,48,much"), r"line \d+: expected numbers, got 12,48,much,0.080"),
         (("12,48,0.070", "12,48"), r"line \d+: expected 4 cells, got 3"),
-        ((r"(?m)^45,.*\n", ""), "expected all of 17 action units, AU45 has no row"),
+        ((r"(?m)^45,.*\n", ""), "expected all 17 action units, but AU45 has no row"),
         ((r"(?s).*", ""), "expected the columns"),
     ],
 )
@@ -186,6 +186,6 @@ def test_a_missing_table_is_named(tmp_path):
         (FACE * 0, np.zeros((17, 2)), "eye centres that coincide"),
     ],
 )
-def test_what_cannot_be_moved_is_refused(landmarks, values, message):
+def test_wrong_landmarks_and_intensities_are_refused(landmarks, values, message):
     with pytest.raises(ValueError, match=message):
         displace(landmarks, values)

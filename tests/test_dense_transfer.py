@@ -1,4 +1,4 @@
-"""Dense motion of one face, given to another."""
+"""Transfer of dense motion from one face to another."""
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ TRUE = bumps(GRID.reshape(-1, 2), 2.0).reshape(SIZE, SIZE, 2)
 SKIN = cv2.fillConvexPoly(np.zeros((SIZE, SIZE), np.uint8), cv2.convexHull(FACE.astype(np.int32)), 1).astype(bool)
 
 
-def test_the_same_face_moves_as_it_did_between_the_landmarks_too():
+def test_the_same_face_gets_its_own_motion_also_between_landmarks():
     found = DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[1])
     error, size = np.linalg.norm(found - TRUE, axis=-1)[SKIN].mean(), np.linalg.norm(TRUE, axis=-1)[SKIN].mean()
     assert size > 0.4
@@ -23,7 +23,7 @@ def test_the_same_face_moves_as_it_did_between_the_landmarks_too():
     assert np.corrcoef(found[SKIN].ravel(), TRUE[SKIN].ravel())[0, 1] > 0.9
 
 
-def test_a_larger_turned_face_makes_a_larger_turned_movement():
+def test_motion_is_scaled_and_rotated_with_the_source_face():
     factor = 1.5 * np.exp(0.2j)
     change = Similarity(np.complex128(factor), np.complex128(20 - 10j))
     own = DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[1])
@@ -38,7 +38,7 @@ def test_equal_frames_do_not_move():
     np.testing.assert_array_equal(DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[0]), 0)
 
 
-def test_head_motion_is_left_out_where_it_is_given():
+def test_given_head_motion_is_removed():
     frames, truth = render([0, 0], [(1, 0, 0, 0), (1, 0.02, 1.5, -1)], noise=0)
     middle = FACE.mean(axis=0)
     turn = np.exp(0.02j)

@@ -31,7 +31,7 @@ from faces.facs import CodedUnit, intensity_curves, parse_code, rise_and_fall
         ("L12+12", [CodedUnit(12, "left"), CodedUnit(12)]),
     ],
 )
-def test_codes(text, units):
+def test_every_notation_is_read(text, units):
     assert parse_code(text) == units
 
 
@@ -54,7 +54,7 @@ def test_alternatives_are_flagged_or_refused():
         ("38", []),
     ],
 )
-def test_units_whose_movement_is_unknown_are_left_out_where_asked(text, units):
+def test_units_other_than_the_17_are_left_out_on_request(text, units):
     assert parse_code(text, alternatives="flag", others="leave_out") == units
     with pytest.raises(ValueError, match="expected action units among 1, 2, 4"):
         parse_code(text, alternatives="flag")
@@ -88,7 +88,7 @@ def test_units_whose_movement_is_unknown_are_left_out_where_asked(text, units):
         ("12+12A", "AU12: expected one intensity on each side, got two"),
     ],
 )
-def test_what_is_no_code_is_named(text, message):
+def test_unreadable_codes_are_named(text, message):
     with pytest.raises(ValueError, match=message) as caught:
         parse_code(text)
     assert "\n" not in str(caught.value)
@@ -112,7 +112,7 @@ def test_curves_rise_from_rest_to_the_apex_and_return():
     assert np.abs(np.diff(smile, 2)).max() < 0.03, "no kink at onset, apex and offset"
 
 
-def test_units_without_intensity_take_the_callers():
+def test_units_without_intensity_get_the_default():
     units = parse_code("4+7B + L12 or L14", alternatives="flag")
     apex = intensity_curves(units, 0, 1, 2, 3, default=0.6)[1]
     assert apex[ACTION_UNITS.index(4)] == pytest.approx([0.6, 0.6])

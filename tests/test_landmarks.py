@@ -58,7 +58,11 @@ def with_nan() -> np.ndarray:
     [
         ("a.npy", FACE[:67], r"a\.npy: found an array of shape \(1, 67, 2\), expected \(68, 2\)"),
         ("a.npy", with_nan(), "1 points are not finite .* point 7 of frame 1"),
-        ("a.npy", FACE / 128, r"points of frame 0 span 0\.\d+ px, expected at least 8; .* not parts of their width"),
+        (
+            "a.npy",
+            FACE / 128,
+            r"points of frame 0 span 0\.\d+ px, expected at least 8; .* not fractions of their width",
+        ),
         ("a.npy", np.zeros((2, 68, 2)), "points of frame 0 span 0 px"),
         ("a.npy", np.array(["x"]), "expected numbers"),
         ("a.npy", b"", "cannot be read as .npy landmarks"),
@@ -68,7 +72,7 @@ def with_nan() -> np.ndarray:
         ("a.csv", openface([FACE], success=0), "no face was found in 1 of 1 frames"),
         ("a.csv", openface([FACE, FACE], order=[1, 1]), "a frame number occurs twice"),
         ("a.pts", "68 points", "one block of points in braces"),
-        ("a.txt", "1 2", r"landmarks are read from \.npy, \.csv, \.pts files"),
+        ("a.txt", "1 2", r"expected landmarks in a file of type \.npy, \.csv, \.pts, got '\.txt'"),
     ],
 )
 def test_unusable_files_are_named(tmp_path, name, content, message):

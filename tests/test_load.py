@@ -65,7 +65,7 @@ prepare_params:
     [
         ("length=9", "prepare_params.length: expected together with `trim: true`"),
         ("split_params={by: list}", "prepare_params.split_params.test_list: expected together with `by: list`"),
-        ("output_dir=.", "prepare_params.output_dir: expected a folder that does not hold root_dir"),
+        ("output_dir=.", "prepare_params.output_dir: expected a folder that does not contain root_dir"),
         ("landmark_params={follow: files}", "landmark_params.backend: expected `files` together with"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Preparation of clips, from records that are made by hand; the readers of data sets have tests of their own."""
+"""Preparation of clips from hand-made records; `test_readers.py` tests the readers of data sets."""
 
 import csv
 import html
@@ -26,7 +26,7 @@ from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.crop import Crop, place_crop
 from preparation.timing import clip_timing
-from preparation.workers import in_processes
+from preparation.workers import run_in_processes
 from prepare import prepare_listing
 from tests.conftest import write_action_units
 
@@ -38,7 +38,7 @@ FRAMES = 6
 
 
 def slide(t: int) -> tuple[int, int]:
-    """Where the window of frame t has gone: the face moves the other way."""
+    """Displacement of the window in frame t, pixels; the face moves in the opposite direction."""
     return (t, -t // 2)
 
 
@@ -62,7 +62,7 @@ def write_release(
 
 
 def record_of(folder: Path, name: str) -> ClipRecord:
-    """What a reader says of such a clip."""
+    """The record that a reader makes of such a clip."""
     paths = natsorted((folder / name).iterdir())
     first = int(paths[0].stem[3:])
     return ClipRecord(
@@ -113,12 +113,12 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def written_since(before: dict[str, tuple[int, int]], folder: Path) -> set[str]:
-    """Files of a folder that are not those of `times`, and those that are gone."""
+    """Files that were written or removed since `before`, a result of `times`."""
     return {name for name, _ in before.items() ^ times(folder).items()}
 
 
 def times(folder: Path) -> dict[str, tuple[int, int]]:
-    """When each file was written, and which file it is."""
+    """Modification time and inode of every file."""
     return {
         str(p.relative_to(folder)): (p.stat().st_mtime_ns, p.stat().st_ino) for p in folder.rglob("*") if p.is_file()
     }
@@ -134,7 +134,7 @@ def frames_of(folder: Path, name: str) -> np.ndarray:
     return np.stack([iio.imread(path) for path in sorted(found.iterdir())])
 
 
-# --- what is made -----------------------------------------------------------------------------------------------------
+# --- results ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +177,7 @@ def test_landmarks_follow_the_face_in_the_crop(prepared):
     np.testing.assert_allclose(back, face_in(1), atol=1e-4)
 
 
-def test_the_crop_shows_what_its_transform_says(prepared, release):
+def test_the_written_frame_agrees_with_its_transform(prepared, release):
     row = rows_of(prepared)["sub01_a"]
     frame = iio.imread(release.clips[0].frames[1])
     matrix = np.array([[float(row["to_release_a"]), 0, float(row["to_release_c"])]])
@@ -190,7 +190,7 @@ def test_the_crop_shows_what_its_transform_says(prepared, release):
     assert np.abs(expected.astype(int) - shown).mean() < 4
 
 
-def test_report_and_contact_sheet_say_what_happened(prepared):
+def test_report_and_contact_sheet_list_the_clips(prepared):
     report = (prepared / "report.html").read_text(encoding="utf-8")
     for text in ("3 clips prepared, 1 left out", "sheet.csv, row 7", "got x", "happiness", "AU12", "sub03_c", "base64"):
         assert text in report
@@ -215,7 +215,7 @@ def test_a_crop_there_and_back_is_exact(upright):
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3])
-def test_a_point_of_the_picture_lies_where_the_crop_says(angle):
+def test_a_point_of_the_picture_lies_where_the_crop_maps_it(angle):
     picture = np.zeros((240, 320, 3), np.uint8)
     cv2.circle(picture, (170, 120), 6, (255, 255, 255), -1, cv2.LINE_AA)
     crop = Crop((160.5, 110.5), 120, angle, 90)
@@ -240,7 +240,7 @@ def test_crops_stay_inside_the_frame_where_they_fit():
 # --- time -------------------------------------------------------------------------------------------------------------
 
 
-def test_clips_are_brought_to_a_length(release, tmp_path):
+def test_clips_are_interpolated_to_a_length(release, tmp_path):
     run(release, tmp_path / "out", length=9)
     frames = frames_of(tmp_path / "out", "sub01_a").astype(int)
     assert len(frames) == 9
@@ -264,29 +264,29 @@ def test_untrimmed_clips_keep_every_frame(release, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"onset": 40}, "onset: expected one of its frames, 46 to 51, got 40"),
+        ({"onset": 40}, "onset: expected one of the clip's frames, 46 to 51, got 40"),
         ({"apex": 47, "onset": 48}, "expected onset <= apex <= offset, got 48, 47, 51"),
         ({"onset": 51, "apex": None}, "expected at least 2 frames from onset to offset, got 1"),
     ],
 )
-def test_frames_that_make_no_clip_are_refused(release, changes, message):
+def test_impossible_onset_apex_and_offset_are_refused(release, changes, message):
     with pytest.raises(ValueError, match=message):
         clip_timing(replace(release.clips[0], **changes), trim=True, length=None)
 
 
-def test_missing_frames_are_told():
+def test_missing_frames_get_a_remark():
     record = ClipRecord("a", "a", "folder", Path("a"), (), (1, 2, 3, 6, 7), 100.0)
     (remark,) = clip_timing(record, trim=True, length=None).remarks
-    assert "between 3 and 6" in remark.what
+    assert "between 3 and 6" in remark.found
     assert clip_timing(replace(record, frame_numbers=(1, 3, 5, 7, 9)), trim=True, length=None).remarks == ()
 
 
-# --- again ------------------------------------------------------------------------------------------------------------
+# --- later runs -------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def output(prepared, tmp_path) -> Path:
-    """A prepared folder of one's own."""
+    """A copy of the prepared folder, which the test may change."""
     return Path(shutil.copytree(prepared, tmp_path / "out"))
 
 
@@ -321,7 +321,7 @@ def test_a_second_run_writes_nothing(release, output):
         ({"workers": 2}, (), set()),
     ],
 )
-def test_a_changed_setting_redoes_what_depends_on_it(release, output, changes, kinds, summary):
+def test_a_changed_setting_makes_the_stages_that_depend_on_it_again(release, output, changes, kinds, summary):
     before = times(output)
     run(release, output, **changes)
     made = set().union(*(clip_files(name, *kinds) for name in ALL)) if kinds else set()
@@ -332,7 +332,7 @@ def test_a_changed_setting_redoes_what_depends_on_it(release, output, changes, k
     assert contents(output) == contents(fresh)
 
 
-def test_a_changed_input_redoes_its_clip_alone(release, output, tmp_path):
+def test_a_changed_input_makes_only_its_clip_again(release, output, tmp_path):
     root = Path(shutil.copytree(release.clips[0].source.parent, tmp_path / "release"))
     clips = tuple(
         replace(c, frames=tuple(root / c.name / p.name for p in c.frames), landmarks=root / c.landmarks.name)
@@ -348,7 +348,7 @@ def test_a_changed_input_redoes_its_clip_alone(release, output, tmp_path):
     assert made == clip_files("sub03_c", "frames", "landmarks", "au", "state")
 
 
-def test_what_was_lost_is_made_again(release, prepared, output):
+def test_lost_files_are_made_again(release, prepared, output):
     (output / "au" / "sub01_a.csv").unlink()
     shutil.rmtree(output / "train" / "sub02_b")
     (output / "landmarks" / "sub03_c.npy").unlink()
@@ -356,12 +356,12 @@ def test_what_was_lost_is_made_again(release, prepared, output):
     assert contents(output) == contents(prepared)
 
 
-def test_clips_that_are_gone_from_the_data_set_go(release, output):
+def test_clips_that_left_the_data_set_are_removed(release, output):
     run(replace(release, clips=release.clips[:2]), output)
     assert not [name for name in contents(output) if "sub03_c" in name]
 
 
-def test_processes_give_what_one_process_gives(release, prepared, tmp_path):
+def test_several_processes_give_the_result_of_one(release, prepared, tmp_path):
     run(release, tmp_path / "out", workers=2)
     assert contents(tmp_path / "out") == contents(prepared)
 
@@ -371,9 +371,9 @@ def end(number: int) -> None:
     os._exit(number)
 
 
-def test_a_process_that_is_ended_from_outside_is_a_mistake_of_the_user():
-    with pytest.raises(UserError, match="want of memory; run the same command again"):
-        list(in_processes(end, [1], 2))
+def test_a_killed_process_is_an_error_with_a_remedy():
+    with pytest.raises(UserError, match="killed, perhaps because memory ran out; run the same command again"):
+        list(run_in_processes(end, [1], 2))
 
 
 RUN = """
@@ -385,7 +385,7 @@ folder, output, stop = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 names = sorted(p.name for p in folder.iterdir() if p.is_dir())
 clips = tuple(t.record_of(folder, name) for name in names)
 count = 0
-write = maker._write_picture
+write = maker.write_png
 def counted(path, frame):
     global count
     count += 1
@@ -393,14 +393,14 @@ def counted(path, frame):
         import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, frame)
-maker._write_picture = counted
+maker.write_png = counted
 t.run(t.Listing(clips, (t.LeftOut("sheet.csv, row 7", "expected a frame number, got x"),)), output)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a matter of POSIX")
 @pytest.mark.parametrize("stop", [3, 8])
-def test_a_killed_run_goes_on_to_the_same_result(release, prepared, tmp_path, stop):
+def test_a_killed_run_resumes_to_the_same_result(release, prepared, tmp_path, stop):
     folder = release.clips[0].source.parent
     command = [sys.executable, "-c", RUN, str(folder), str(tmp_path / "out"), str(stop)]
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
@@ -412,12 +412,12 @@ def test_a_killed_run_goes_on_to_the_same_result(release, prepared, tmp_path, st
     assert contents(tmp_path / "out") == contents(prepared)
 
 
-# --- what is left out -------------------------------------------------------------------------------------------------
+# --- clips that are left out ------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def own_release(release, tmp_path) -> Listing:
-    """The release in a folder of its own, to be spoilt."""
+    """A copy of the release, which the test may damage."""
     root = Path(shutil.copytree(release.clips[0].source.parent, tmp_path / "release"))
     return replace(release, clips=tuple(record_of(root, name) for name in ALL))
 
@@ -426,7 +426,7 @@ def report_of(folder: Path) -> str:
     return html.unescape((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_broken_clips_are_left_out_by_name_and_come_back_when_repaired(own_release, prepared, tmp_path):
+def test_broken_clips_are_left_out_by_name_and_come_back_when_with_remark(own_release, prepared, tmp_path):
     output = tmp_path / "out"
     frame = own_release.clips[1].frames[3]
     whole, status = frame.read_bytes(), frame.stat()
@@ -448,7 +448,7 @@ def test_broken_clips_are_left_out_by_name_and_come_back_when_repaired(own_relea
     assert set(rows_of(output)) == set(ALL)
 
 
-def test_a_clip_that_breaks_later_goes(own_release, tmp_path):
+def test_a_clip_whose_frame_becomes_unreadable_is_removed(own_release, tmp_path):
     output = tmp_path / "out"
     run(own_release, output)
     own_release.clips[0].frames[2].write_bytes(b"no picture")
@@ -463,28 +463,28 @@ def test_frames_of_another_size_are_named(own_release, tmp_path):
     assert "img48.png: 250 x 99 among frames of 250 x 250" in report_of(tmp_path / "out")
 
 
-def test_when_no_clip_is_left_the_run_says_why(own_release, tmp_path):
+def test_a_run_without_any_clip_names_the_report(own_release, tmp_path):
     for clip in own_release.clips:
         clip.landmarks.unlink()
-    with pytest.raises(UserError, match=r"no clip could be prepared; .*report\.html says why"):
+    with pytest.raises(UserError, match=r"no clip could be prepared; the reasons are in .*report\.html"):
         run(own_release, tmp_path / "out")
 
 
-def test_a_folder_of_something_else_is_not_touched(release, tmp_path):
+def test_a_folder_with_other_files_is_refused(release, tmp_path):
     (tmp_path / "thesis.tex").write_text("all I have")
     with pytest.raises(UserError, match="expected a new folder or one of --mode prepare"):
         run(release, tmp_path)
 
 
 def test_two_clips_of_one_name_are_refused(release, tmp_path):
-    with pytest.raises(UserError, match="two clips named SUB01_A"):
+    with pytest.raises(UserError, match="two clips are named SUB01_A"):
         run(replace(release, clips=(*release.clips, replace(release.clips[0], name="SUB01_A"))), tmp_path / "out")
 
 
 # --- landmarks --------------------------------------------------------------------------------------------------------
 
 
-def test_landmarks_of_every_frame_are_taken_where_asked(own_release, tmp_path):
+def test_landmark_files_of_every_frame_are_used_on_request(own_release, tmp_path):
     clip = own_release.clips[0]
     np.save(clip.landmarks, np.stack([face_in(t) for t in range(FRAMES)]))
     changes = {"landmark_params": {"backend": "files", "follow": "files"}}
@@ -498,7 +498,7 @@ def test_landmarks_of_every_frame_are_taken_where_asked(own_release, tmp_path):
 
 
 class Finder:
-    """A detector that knows the face, and finds none in the clip of one name."""
+    """A detector that finds the face, except in the second frame that it sees."""
 
     seen: list[np.ndarray] = []
 
@@ -512,7 +512,7 @@ class Finder:
         return face_in(1)
 
 
-def test_the_onset_frame_alone_is_searched_and_never_again(release, tmp_path, monkeypatch):
+def test_only_the_onset_frame_is_searched_and_only_once(release, tmp_path, monkeypatch):
     monkeypatch.setattr("preparation.onset.LandmarkDetector", Finder)
     monkeypatch.setattr(Finder, "seen", [])
     changes = {"landmark_params": {"backend": "face-alignment"}}
@@ -528,7 +528,7 @@ def test_the_onset_frame_alone_is_searched_and_never_again(release, tmp_path, mo
 # --- action units -----------------------------------------------------------------------------------------------------
 
 
-def test_tables_of_the_user_come_before_codes(own_release, tmp_path):
+def test_tables_of_the_user_take_precedence_over_codes(own_release, tmp_path):
     table = tmp_path / "tables"
     table.mkdir()
     for name in ("sub01_a", "Sub2_b"):
@@ -550,7 +550,7 @@ def test_tables_of_the_user_come_before_codes(own_release, tmp_path):
         ({"facs": "12", "apex": 51}, "", 4),
     ],
 )
-def test_what_a_code_leaves_open_is_decided_and_told(release, tmp_path, changes, said, peak):
+def test_decisions_about_incomplete_codes_get_a_remark(release, tmp_path, changes, said, peak):
     run(replace(release, clips=(replace(release.clips[0], **changes), *release.clips[1:])), tmp_path / "out")
     row = rows_of(tmp_path / "out")["sub01_a"]
     assert said in row["remarks"]
@@ -559,7 +559,7 @@ def test_what_a_code_leaves_open_is_decided_and_told(release, tmp_path, changes,
     assert units.max() == pytest.approx(0.4)
 
 
-def test_without_an_apex_it_is_where_the_face_is_farthest_from_the_onset(release):
+def test_a_missing_apex_is_where_the_face_is_farthest_from_the_onset(release):
     record = replace(release.clips[0], apex=None)
     landmarks = np.stack([face_in(t) + [9 * t, 0] for t in range(5)])
     landmarks[3, 48:] += [0, 2]
@@ -570,7 +570,7 @@ def test_without_an_apex_it_is_where_the_face_is_farthest_from_the_onset(release
 
 
 @pytest.mark.parametrize("facs", ["4+x", "12=9"])
-def test_a_code_that_cannot_be_read_costs_the_table_not_the_clip(release, tmp_path, facs):
+def test_an_unreadable_code_leaves_out_the_table_but_not_the_clip(release, tmp_path, facs):
     run(replace(release, clips=(replace(release.clips[0], facs=facs), *release.clips[1:])), tmp_path / "out")
     row = rows_of(tmp_path / "out")["sub01_a"]
     assert row["action_units"] == ""
@@ -581,7 +581,7 @@ def test_a_code_that_cannot_be_read_costs_the_table_not_the_clip(release, tmp_pa
 # --- splits -----------------------------------------------------------------------------------------------------------
 
 
-def test_another_split_moves_frames_and_makes_nothing(release, output, tmp_path):
+def test_another_split_moves_frames_without_making_any(release, output, tmp_path):
     before = times(output)
     (tmp_path / "list.txt").write_text("sub01\nsub02_b\n")
     run(release, output, split_params={"by": "list", "test_list": str(tmp_path / "list.txt")})

@@ -1,4 +1,4 @@
-"""From the layouts of the data sets to a trained epoch, and the landmark networks from end to end."""
+"""Preparation of every data set from its layout to a trained epoch, and with the landmark networks."""
 
 import csv
 import logging
@@ -23,7 +23,7 @@ needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips ar
 
 
 def draw_face(clip: str, frame: int) -> np.ndarray:
-    """The photograph through a window that slides."""
+    """A window of the photograph that slides from frame to frame."""
     x, y, width, height = WINDOW
     dx, dy = slide(frame)
     return PHOTOGRAPH[y + dy : y + dy + height, x + dx : x + dx + width]
@@ -97,7 +97,7 @@ def test_the_list_of_pairs_is_animated(tmp_path):
         assert len(list(frames.iterdir())) == 8
 
 
-def test_what_is_wrong_in_a_data_set_is_in_the_report_by_name(tmp_path, caplog):
+def test_errors_of_a_data_set_are_in_the_report(tmp_path, caplog):
     caplog.set_level(logging.INFO)
 
     def spoil(table) -> None:
@@ -185,4 +185,4 @@ def test_the_landmark_networks_run_from_end_to_end(random_weights, tmp_path):
     assert prepare("casme2", root, output, *(f"prepare_params.{setting}" for setting in settings)) == 0
     assert set(rows_of(output)) == {"sub02_EP09_10f"}
     assert np.load(output / "landmarks" / "sub02_EP09_10f.npy").shape == (8, 68, 2)
-    assert "landmark_params.boxes: expected a row of this clip, found none" in report_of(output)
+    assert "landmark_params.boxes: expected a row for this clip, found none" in report_of(output)

@@ -42,8 +42,8 @@ def named(listing: Listing) -> dict[str, ClipRecord]:
     return {clip.name: clip for clip in listing.clips}
 
 
-def repairs(clip: ClipRecord) -> list[tuple[str, str]]:
-    return [(repair.what, repair.done) for repair in clip.repairs]
+def remarks(clip: ClipRecord) -> list[tuple[str, str]]:
+    return [(remark.found, remark.done) for remark in clip.remarks]
 
 
 def reasons(listing: Listing) -> dict[str, str]:
@@ -61,16 +61,16 @@ def set_cell(row: int, column: str, value: object):
     return edit
 
 
-# --- what every reader says -------------------------------------------------------------------------------------------
+# --- every reader -----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", MAKERS)
-def test_every_data_set_is_read_without_losses(kind, tmp_path):
+def test_every_data_set_is_read_completely(kind, tmp_path):
     listing = read_data_set(kind, MAKERS[kind](tmp_path / "set"))
     again = read_data_set(kind, tmp_path / "set")
     assert listing == again
     assert not listing.left_out
-    assert not listing.repairs
+    assert not listing.remarks
     assert len(listing.clips) in (2, 3, 4)
     for clip in listing.clips:
         assert clip.data_set == kind
@@ -149,7 +149,7 @@ def test_releases_and_editions_of_casme2(release, frame, around, edition, tmp_pa
     assert not listing.left_out
     clip = listing.clips[0]
     assert (clip.onset, clip.offset, len(clip.frames)) == (96, 103, 8 + 2 * around)
-    assert not clip.repairs
+    assert not clip.remarks
     assert read_data_set("casme2", tmp_path / "set" / release).clips == listing.clips, "the sheet beside the root"
 
 
@@ -163,18 +163,18 @@ def test_two_releases_need_a_choice(tmp_path):
         read_data_set("casme2", tmp_path / "set", release="Raw")
 
 
-def test_the_newer_edition_is_used_and_the_choice_is_told(tmp_path):
+def test_the_newer_edition_is_used_with_a_remark(tmp_path):
     make_casme2(tmp_path / "set", edit=set_cell(2, "Estimated Emotion", "fear"))
     make_casme2(tmp_path / "set", edition="20140508")
     listing = read_data_set("casme2", tmp_path / "set")
     assert listing.clips[0].emotion == "fear"
     what = "CASME2-coding-20140508.xlsx beside CASME2-coding-20190701.xlsx"
-    assert [(r.what, r.done) for r in listing.repairs] == [(what, "CASME2-coding-20190701.xlsx is used")]
+    assert [(r.found, r.done) for r in listing.remarks] == [(what, "CASME2-coding-20190701.xlsx is used")]
     old = tmp_path / "set" / "CASME2-coding-20140508.xlsx"
     assert read_data_set("casme2", tmp_path / "set", sheet=old).clips[0].emotion == "disgust"
 
 
-def test_smic_is_read_of_both_releases_and_of_the_high_speed_camera_only(tmp_path):
+def test_both_releases_of_smic_are_read_and_the_high_speed_camera_only(tmp_path):
     make_smic_hs(tmp_path / "set")
     make_smic_hs(tmp_path / "set", SMIC_CLIPS[:1], camera="VIS")
     make_smic_hs(tmp_path / "set", SMIC_CLIPS[:2], release="SMIC_all_cropped", frame="reg_image{}.bmp")
@@ -191,7 +191,7 @@ def test_smic_is_read_of_both_releases_and_of_the_high_speed_camera_only(tmp_pat
     assert len(read_data_set("smic-hs", direct.rename(direct.with_name("clips"))).clips) == 3, "the root may be renamed"
 
 
-def test_folders_above_a_release_may_look_like_subjects(tmp_path):
+def test_folders_above_a_release_may_be_named_like_subjects(tmp_path):
     make_4dme(tmp_path / "disks" / "disk1")
     assert len(read_data_set("4dme", tmp_path / "disks").clips) == 2
     make_mmew(tmp_path / "faces" / "sets")
@@ -224,8 +224,8 @@ def test_the_old_workbook_of_casme3_names_macro_expressions_too(tmp_path):
 
     listing = read_data_set("casme3", make_casme3(tmp_path / "set", sheet="CAS(ME)3_part_A_v2.xls", edit=with_type))
     assert [(c.name, c.onset, c.facs) for c in listing.clips] == [("spNO1_a_3", 3, "4")]
-    assert [(r.what, r.done) for r in listing.repairs] == [
-        ("CAS(ME)3_part_A_v2.xls: 1 rows whose Expression type is not Micro-expression", "they are left out")
+    assert [(r.found, r.done) for r in listing.remarks] == [
+        ("CAS(ME)3_part_A_v2.xls: 1 rows whose Expression type is not Micro-expression", "left out")
     ]
 
 
@@ -240,14 +240,14 @@ def test_sheets_may_be_csv_and_elsewhere(tmp_path):
     assert [clip.apex for clip in listing.clips] == [9999, 5565, 703]
 
 
-# --- repairs ----------------------------------------------------------------------------------------------------------
+# --- corrections ------------------------------------------------------------------------------------------------------
 
 
-def test_blank_columns_are_told(tmp_path):
+def test_blank_columns_are_left_out_with_a_remark(tmp_path):
     listing = read_data_set("casme2", make_casme2(tmp_path / "set", blank_columns=True))
     assert len(listing.clips) == 4
     what = "CASME2-coding-20190701.xlsx: 2 columns without a name"
-    assert [(r.what, r.done) for r in listing.repairs] == [(what, "they are left out")]
+    assert [(r.found, r.done) for r in listing.remarks] == [(what, "left out")]
 
 
 def test_columns_that_went_through_pandas_are_blank_too(tmp_path):
@@ -256,7 +256,7 @@ def test_columns_that_went_through_pandas_are_blank_too(tmp_path):
             row.insert(2, cell)
 
     listing = read_data_set("casme2", make_casme2(tmp_path / "set", edit=edit))
-    assert [r.what for r in listing.repairs] == ["CASME2-coding-20190701.xlsx: 1 columns without a name"]
+    assert [r.found for r in listing.remarks] == ["CASME2-coding-20190701.xlsx: 1 columns without a name"]
 
 
 @pytest.mark.parametrize(
@@ -269,49 +269,49 @@ def test_columns_that_went_through_pandas_are_blank_too(tmp_path):
         (104, "104", "no apex: after the offset 103"),
     ],
 )
-def test_missing_and_dead_apexes_are_none_and_told(cell, shown, why, tmp_path):
+def test_missing_and_misplaced_apexes_are_none_with_a_remark(cell, shown, why, tmp_path):
     make_casme2(tmp_path / "set", edit=set_cell(2, "ApexFrame", cell))
     clip = read_data_set("casme2", tmp_path / "set").clips[0]
     what = f"CASME2-coding-20190701.xlsx, row 2, ApexFrame: {shown}"
     assert clip.apex is None
-    assert repairs(clip) == [(what, why)]
+    assert remarks(clip) == [(what, why)]
     clip = read_data_set("casme2", tmp_path / "set", missing_apex="midpoint").clips[0]
     assert clip.apex == 99
-    said = f"{why.removeprefix('no apex: ')}; 99, halfway from onset to offset, as asked for"
-    assert repairs(clip) == [(what, said)]
+    said = f"{why.removeprefix('no apex: ')}; 99, halfway from onset to offset (missing_apex: midpoint)"
+    assert remarks(clip) == [(what, said)]
 
 
-def test_an_apex_without_a_frame_is_none(tmp_path):
+def test_an_apex_that_is_not_a_frame_is_none(tmp_path):
     make_casme2(tmp_path / "set")
     next((tmp_path / "set").rglob("sub01/EP02_01f/img99.jpg")).unlink()
     clip = read_data_set("casme2", tmp_path / "set").clips[0]
     assert clip.apex is None
-    assert repairs(clip)[0][1] == "no apex: there is no such frame"
+    assert remarks(clip)[0][1] == "no apex: there is no such frame"
 
 
-def test_smic_gets_a_midpoint_apex_only_when_asked(tmp_path):
+def test_smic_gets_a_midpoint_apex_only_on_request(tmp_path):
     make_smic_hs(tmp_path / "set")
     clip = read_data_set("smic-hs", tmp_path / "set").clips[1]
-    assert (clip.apex, clip.repairs) == (None, ())
+    assert (clip.apex, clip.remarks) == (None, ())
     clip = read_data_set("smic-hs", tmp_path / "set", missing_apex="midpoint").clips[1]
     assert clip.apex == 98
-    assert repairs(clip) == [("smic-hs: no apex", "98, halfway from onset to offset, as asked for")]
+    assert remarks(clip) == [("smic-hs: no apex", "98, halfway from onset to offset (missing_apex: midpoint)")]
 
 
 def many(template: Mini, count: int, name: str) -> list[Mini]:
-    """Clips so many that a known row is among them."""
+    """So many clips that the row of a known error is among them."""
     return [replace(template, name=name.format(i + 1), onset=84, length=8) for i in range(count)]
 
 
-def test_the_known_offset_of_casme2_is_put_right_where_it_is_wrong(tmp_path):
+def test_the_known_offset_of_casme2_is_corrected_where_it_is_wrong(tmp_path):
     clips = many(CASME2_CLIPS[0], 62, "EP02_{:02d}")
     make_casme2(tmp_path / "wrong", clips, edit=set_cell(62, "OffsetFrame", 19))
     clip = named(read_data_set("casme2", tmp_path / "wrong"))["sub01_EP02_61"]
     assert clip.offset == 91
-    assert repairs(clip) == [("CASME2-coding-20190701.xlsx, row 62, OffsetFrame: 19", "91 (tvaranka/meb)")]
+    assert remarks(clip) == [("CASME2-coding-20190701.xlsx, row 62, OffsetFrame: 19", "91 (tvaranka/meb)")]
     make_casme2(tmp_path / "right", clips, edit=set_cell(62, "OffsetFrame", 90))
     clip = named(read_data_set("casme2", tmp_path / "right"))["sub01_EP02_61"]
-    assert (clip.offset, clip.repairs) == (90, ())
+    assert (clip.offset, clip.remarks) == (90, ())
     make_casme2(tmp_path / "other", clips, edit=set_cell(61, "OffsetFrame", 19))
     listing = read_data_set("casme2", tmp_path / "other")
     assert reasons(listing) == {
@@ -319,15 +319,15 @@ def test_the_known_offset_of_casme2_is_put_right_where_it_is_wrong(tmp_path):
     }
 
 
-def test_the_known_offset_of_samm_is_put_right(tmp_path):
+def test_the_known_offset_of_samm_is_corrected(tmp_path):
     clips = [replace(clip, onset=5732) for clip in many(SAMM_CLIPS[0], 58, "006_1_{}")]
     listing = read_data_set("samm", make_samm(tmp_path / "set", clips, edit=set_cell(71, "Offset Frame", 573)))
     clip = named(listing)["006_1_57"]
     assert clip.offset == 5739
-    assert repairs(clip) == [("SAMM_Micro_FACS_Codes_v2.xlsx, row 71, Offset Frame: 573", "5739 (tvaranka/meb)")]
+    assert remarks(clip) == [("SAMM_Micro_FACS_Codes_v2.xlsx, row 71, Offset Frame: 573", "5739 (tvaranka/meb)")]
 
 
-def test_the_exchanged_rows_of_4dme_are_put_right_where_they_are(tmp_path):
+def test_the_exchanged_rows_of_4dme_are_corrected_where_they_are_exchanged(tmp_path):
     clips = [replace(FOUR_DME_CLIPS[1], name=f"clip{i}", onset=1 + 100 * i, code="4") for i in range(147)]
 
     def exchange(table):
@@ -339,19 +339,19 @@ def test_the_exchanged_rows_of_4dme_are_put_right_where_they_are(tmp_path):
     assert len(found) == 147
     for name in ("4dme-11_clip144", "4dme-11_clip145"):
         assert (found[name].onset, found[name].frame_numbers) == (right[name].onset, right[name].frame_numbers)
-        assert not right[name].repairs
+        assert not right[name].remarks
     sheet = "4DME_Labelling_Micro_release v1.xlsx"
-    assert repairs(found["4dme-11_clip144"]) == [
+    assert remarks(found["4dme-11_clip144"]) == [
         (f"{sheet}, row 146: folder 11/clip145", "11/clip144: exchanged (tvaranka/meb)")
     ]
-    assert repairs(found["4dme-11_clip145"]) == [
+    assert remarks(found["4dme-11_clip145"]) == [
         (f"{sheet}, row 147: folder 11/clip144", "11/clip145: exchanged (tvaranka/meb)")
     ]
 
 
-def test_rows_of_4dme_are_not_exchanged_without_need(tmp_path):
+def test_correct_rows_of_4dme_are_not_exchanged(tmp_path):
     clips = [replace(FOUR_DME_CLIPS[1], name=f"clip{i}", length=5) for i in range(147)]
-    assert not any(clip.repairs for clip in read_data_set("4dme", make_4dme(tmp_path / "alike", clips)).clips)
+    assert not any(clip.remarks for clip in read_data_set("4dme", make_4dme(tmp_path / "alike", clips)).clips)
 
     def corrupt(table):
         for row in (145, 146):
@@ -368,58 +368,58 @@ def test_rows_of_4dme_are_not_exchanged_without_need(tmp_path):
 @pytest.mark.parametrize(
     ("code", "facs", "done"),
     [
-        ("R12 or R14", "R12 or R14", "the first of the alternatives moves, the others are kept in the code"),
-        ("4(k)+7", "4(k)+7", "what is marked (k) counts as coded and stays marked"),
-        ("4\N{FULLWIDTH COMMA}7", "4,7", "4,7: the comma is that of ASCII"),
-        ("4+24", "4+24", "action units whose movement is unknown here stay in the code and do not move"),
-        ("?", None, "no FACS code: the coders name none"),
+        ("R12 or R14", "R12 or R14", "the first of the alternatives is used; the code keeps all"),
+        ("4(k)+7", "4(k)+7", "units marked (k) are used like the others; the code keeps the mark"),
+        ("4\N{FULLWIDTH COMMA}7", "4,7", "4,7: full-width comma replaced"),
+        ("4+24", "4+24", "action units that no network uses are ignored; the code keeps them"),
+        ("?", None, "no FACS code: the coders give none"),
         ("4+x", None, "no FACS code: FACS code '4+x': expected action units such as 4+L12B or AU4=2.0,L12=1, got 'x'"),
         ("12B+L12C", None, "no FACS code: FACS code '12B+L12C': AU12: expected one intensity on each side, got two"),
     ],
 )
-def test_quirks_of_facs_codes_are_told(code, facs, done, tmp_path):
+def test_unusual_facs_codes_get_a_remark(code, facs, done, tmp_path):
     make_samm(tmp_path / "set", edit=set_cell(15, "Action Units", code))
     clip = read_data_set("samm", tmp_path / "set").clips[0]
     assert clip.facs == facs
-    assert repairs(clip) == [(f"SAMM_Micro_FACS_Codes_v2.xlsx, row 15, Action Units: {code}", done)]
+    assert remarks(clip) == [(f"SAMM_Micro_FACS_Codes_v2.xlsx, row 15, Action Units: {code}", done)]
     if facs:
         assert parse_code(facs, alternatives="flag", others="leave_out")
 
 
 @pytest.mark.parametrize("code", ["7B", "L2", "R14A", "R12 + R15", 4, "4+7", "AU 1+2", None])
-def test_notations_that_need_no_repair(code, tmp_path):
+def test_usual_facs_codes_get_no_remark(code, tmp_path):
     make_samm(tmp_path / "set", edit=set_cell(15, "Action Units", code))
     clip = read_data_set("samm", tmp_path / "set").clips[0]
     assert clip.facs == (None if code is None else str(code))
-    assert clip.repairs == ()
+    assert clip.remarks == ()
 
 
-def test_padding_and_case_of_folders_are_told(tmp_path):
+def test_folders_of_another_padding_or_case_are_matched_with_a_remark(tmp_path):
     make_casme3(tmp_path / "c", folders={"spNO.1": "spNo.1"})
     clip = read_data_set("casme3", tmp_path / "c").clips[0]
     assert (clip.name, clip.subject) == ("spNO1_a_3", "spNO1")
     what = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx, row 2: spNO.1/a"
-    assert repairs(clip) == [(what, "folder spNo.1/a/color: they differ in case or padding only")]
+    assert remarks(clip) == [(what, "matched to folder spNo.1/a/color, which differs in case or padding only")]
     make_smic_hs(tmp_path / "s", [replace(SMIC_CLIPS[0], subject="s01", name="s01_ne_01"), SMIC_CLIPS[1]])
     clip = read_data_set("smic-hs", tmp_path / "s").clips[0]
     assert (clip.name, clip.subject) == ("s1_ne_01", "s1")
     what = "folder s01/micro/negative/s01_ne_01"
-    assert repairs(clip) == [(what, "s1_ne_01, without padding, as in the other folders")]
+    assert remarks(clip) == [(what, "renamed to s1_ne_01, without padding, as in other folders")]
     make_smic_hs_e(tmp_path / "e", edit=set_cell(2, "Filename", "s01_ne_01"))
     clip = read_data_set("smic-hs-e", tmp_path / "e").clips[0]
     assert clip.name == "s1_ne_01_e"
-    assert repairs(clip)[0][1] == "folder s1/s1_ne_01: they differ in case or padding only"
+    assert remarks(clip)[0][1] == "matched to folder s1/s1_ne_01, which differs in case or padding only"
 
 
-def test_a_second_spelling_of_an_emotion_is_told(tmp_path):
+def test_a_second_spelling_of_an_emotion_is_replaced_with_a_remark(tmp_path):
     make_casme3(tmp_path / "set", edit=set_cell(2, "emotion", "Others"))
     clip = read_data_set("casme3", tmp_path / "set").clips[0]
     assert clip.emotion == "others"
     what = "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx, row 2, emotion: Others"
-    assert repairs(clip) == [(what, "others, as in other rows")]
+    assert remarks(clip) == [(what, "others, as in other rows")]
 
 
-def test_odd_frame_names_and_short_padding_are_in_order(tmp_path):
+def test_frames_with_unusual_names_or_short_padding_are_sorted_by_number(tmp_path):
     make_samm(tmp_path / "set", SAMM_CLIPS, digits=4)
     folder = tmp_path / "set" / "SAMM" / "006" / "006_1_2"
     for number in (9997, 10000, 10001):
@@ -428,17 +428,17 @@ def test_odd_frame_names_and_short_padding_are_in_order(tmp_path):
     assert clips["006_1_2"].frame_numbers == (9996, 9997, 9998, 9999, 10000, 10001, 10002, 10003)
     assert [path.stem[-4:] for path in clips["006_1_2"].frames][:5] == ["9996", "9997", "9998", "9999", "0000"]
     what = "3 frame names unlike the others of the data set, such as 001-1-2 9997.jpg"
-    assert repairs(clips["006_1_2"]) == [(what, "frames are in the order of the numbers at the ends of their names")]
+    assert remarks(clips["006_1_2"]) == [(what, "frames sorted by the numbers at the ends of their names")]
     assert clips["022_3_3"].frames[0].name == "022_0700.jpg"
-    assert clips["022_3_3"].repairs == ()
+    assert clips["022_3_3"].remarks == ()
 
 
-def test_rows_that_repeat_are_one_and_rows_that_contradict_are_none(tmp_path):
+def test_repeated_rows_are_merged_and_contradictory_rows_left_out(tmp_path):
     def repeat(table):
         table.append(list(table[1]))
 
     clip = read_data_set("casme2", make_casme2(tmp_path / "same", edit=repeat)).clips[0]
-    assert repairs(clip) == [("CASME2-coding-20190701.xlsx, row 6: repeats row 2", "counted once")]
+    assert remarks(clip) == [("CASME2-coding-20190701.xlsx, row 6: repeats row 2", "ignored")]
 
     def contradict(table):
         table.append([*table[1][:5], "12", *table[1][6:]])
@@ -446,11 +446,11 @@ def test_rows_that_repeat_are_one_and_rows_that_contradict_are_none(tmp_path):
     listing = read_data_set("casme2", make_casme2(tmp_path / "other", edit=contradict))
     assert "sub01_EP02_01f" not in named(listing)
     assert reasons(listing) == {
-        "sub01/EP02_01f": "CASME2-coding-20190701.xlsx: rows 2 and 6 are of one clip and differ; remove all but one"
+        "sub01/EP02_01f": "CASME2-coding-20190701.xlsx: rows 2 and 6 belong to one clip and differ; remove all but one"
     }
 
 
-# --- what is left out -------------------------------------------------------------------------------------------------
+# --- clips that are left out ------------------------------------------------------------------------------------------
 
 
 def test_folders_without_a_row_and_rows_without_a_folder_are_listed(tmp_path):
@@ -465,14 +465,14 @@ def test_folders_without_a_row_and_rows_without_a_folder_are_listed(tmp_path):
     ("column", "cell", "reason"),
     [
         ("OnsetFrame", "4l", "OnsetFrame: expected a number, got '4l'"),
-        ("OnsetFrame", 96.5, "OnsetFrame: expected the number of a frame, got '96.5'"),
-        ("OnsetFrame", None, "OnsetFrame: expected the number of a frame, got nothing"),
+        ("OnsetFrame", 96.5, "OnsetFrame: expected a frame number, got '96.5'"),
+        ("OnsetFrame", None, "OnsetFrame: expected a frame number, got nothing"),
         ("ApexFrame", "late", "ApexFrame: expected a number, got 'late'"),
         ("OffsetFrame", 95, "OffsetFrame: expected a frame after the onset 96, got 95"),
         ("OffsetFrame", 104, "OffsetFrame: expected one of the frames from 96 to 103, got 104"),
         ("OnsetFrame", 90, "OnsetFrame: expected one of the frames from 96 to 103, got 90"),
-        ("OffsetFrame", "#REF!", "OffsetFrame: expected the number of a frame, got nothing"),
-        ("OffsetFrame", "inf", "OffsetFrame: expected the number of a frame, got 'inf'"),
+        ("OffsetFrame", "#REF!", "OffsetFrame: expected a frame number, got nothing"),
+        ("OffsetFrame", "inf", "OffsetFrame: expected a frame number, got 'inf'"),
     ],
 )
 def test_corrupt_cells_are_named(column, cell, reason, tmp_path):
@@ -485,9 +485,9 @@ def test_corrupt_cells_are_named(column, cell, reason, tmp_path):
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        (None, "expected frames a second in the sheet, got nothing"),
-        (0, "Fps: expected frames a second, got 0"),
-        ("inf", "Fps: expected frames a second, got inf"),
+        (None, "expected a frame rate in the sheet, got nothing"),
+        (0, "Fps: expected frames per second, got 0"),
+        ("inf", "Fps: expected frames per second, got inf"),
         ("fast", "Fps: expected a number, got 'fast'"),
     ],
 )
@@ -509,8 +509,8 @@ def test_frames_without_numbers_and_with_equal_numbers_are_named(tmp_path):
     listing = read_data_set("casme2", tmp_path / "set")
     said = list(reasons(listing).values())
     assert said[:2] == [
-        "img97 (copy).jpg: expected a frame whose name ends in its number",
-        "img098.jpg and img98.jpg: two frames of one number",
+        "img97 (copy).jpg: expected a name that ends in the number of the frame",
+        "img098.jpg and img98.jpg: two frames with the same number",
     ]
     assert "EP09_10f: expected frames" in said[2]
     assert [clip.name for clip in listing.clips] == ["sub17_EP01_13"]
@@ -531,9 +531,9 @@ def test_corrupt_folder_names_are_named(tmp_path):
     }
 
 
-def test_folders_that_differ_in_padding_only_are_not_chosen_between(tmp_path):
+def test_folders_that_differ_in_padding_only_are_left_out(tmp_path):
     make_smic_hs(tmp_path / "set", [*SMIC_CLIPS, replace(SMIC_CLIPS[0], subject="s01", name="s01_ne_01")])
-    reason = "another folder's name differs from this in case or padding only; remove one"
+    reason = "the name of another folder differs in case or padding only; remove one"
     assert reasons(read_data_set("smic-hs", tmp_path / "set")) == {
         "s01/micro/negative/s01_ne_01": reason,
         "s1/micro/negative/s1_ne_01": reason,
@@ -662,9 +662,11 @@ def test_a_sheet_in_two_places_is_named(tmp_path):
 
 def test_arguments_that_do_not_fit_the_kind_are_named(tmp_path):
     make_smic_hs(tmp_path / "set")
-    with pytest.raises(UserError, match="x.csv: expected no sheet: folder names of smic-hs are its labels"):
+    with pytest.raises(UserError, match="x.csv: expected no sheet, because the labels of smic-hs are its folder names"):
         read_data_set("smic-hs", tmp_path / "set", sheet=Path("x.csv"))
-    with pytest.raises(UserError, match="fps: expected none, because the clips of smic-hs have their own, got 50"):
+    with pytest.raises(
+        UserError, match="fps: expected none, because the clips of smic-hs have their own frame rate, got 50"
+    ):
         read_data_set("smic-hs", tmp_path / "set", fps=50)
     with pytest.raises(UserError, match="release: expected none, because folder has no releases, got 'raw'"):
         read_data_set("folder", tmp_path / "set", release="raw")
@@ -672,9 +674,7 @@ def test_arguments_that_do_not_fit_the_kind_are_named(tmp_path):
 
 def test_a_data_set_of_which_nothing_can_be_used_is_an_error(tmp_path):
     make_casme2(tmp_path / "set", CASME2_CLIPS[:1], edit=set_cell(2, "OnsetFrame", "x"))
-    message = (
-        "none of the clips can be used; 1 reasons, such as CASME2-coding-20190701.xlsx, row 2: OnsetFrame: expected"
-    )
+    message = "no clip can be used; 1 reasons, such as CASME2-coding-20190701.xlsx, row 2: OnsetFrame: expected"
     with pytest.raises(UserError, match=message):
         read_data_set("casme2", tmp_path / "set")
 
@@ -688,7 +688,7 @@ def test_mmew_takes_micro_expressions_only(tmp_path):
 # --- loose clips ------------------------------------------------------------------------------------------------------
 
 
-def test_folders_of_frames_need_nothing_but_a_frame_rate(tmp_path):
+def test_folders_of_frames_need_only_a_frame_rate(tmp_path):
     write_clip(tmp_path, "s3_po_05", 0, 12)
     write_clip(tmp_path, "ann_smiles", 1, 3)
     write_frames(tmp_path / "grey", "grey", [3, 1, 2], "{}.png", lambda clip, t: np.full((8, 8, 3), t, np.uint8))
@@ -705,7 +705,7 @@ def test_folders_of_frames_need_nothing_but_a_frame_rate(tmp_path):
     assert [path.name for path in clip.frames][-2:] == ["img11.png", "img12.png"]
     assert not clips["grey"].colour
     assert "notes: expected frames" in reasons(listing)["notes"]
-    with pytest.raises(UserError, match=r"3 clips|none of the clips .* expected a frame rate, got none; set `fps`"):
+    with pytest.raises(UserError, match=r"no clip can be used; .* expected a frame rate, got none; set `fps`"):
         read_data_set("folder", tmp_path)
 
 
@@ -741,14 +741,14 @@ def test_annotations_label_loose_clips(tmp_path):
     clip = clips["a01"]
     assert (clip.subject, clip.onset, clip.apex, clip.offset) == ("Ann", 2, 4, 6)
     assert (clip.fps, clip.emotion, clip.facs) == (50, "joy", "12")
-    assert repairs(clip) == [("annotations.csv, row 2: A1", "a01: they differ in case or padding only")]
+    assert remarks(clip) == [("annotations.csv, row 2: A1", "matched to a01, which differs in case or padding only")]
     assert (clips["b"].subject, clips["b"].onset, clips["b"].offset, clips["b"].fps) == ("Ann", 2, None, 100)
-    assert repairs(clips["b"]) == [("subject ANN", "Ann, as in other clips")]
-    assert repairs(clips["c"]) == [("no row named c", "the clip has no labels")]
+    assert remarks(clips["b"]) == [("subject ANN", "Ann, as in other clips")]
+    assert remarks(clips["c"]) == [("no row named c", "the clip has no labels")]
     assert not listing.left_out
 
 
-def test_annotations_that_fit_nothing_are_named(tmp_path):
+def test_annotations_that_match_no_clip_or_frame_are_named(tmp_path):
     for name in ("a1", "b", "c", "d", "e"):
         write_clip(tmp_path, name, 0, 6)
     rows = [["x", *ANNOTATIONS[1][1:]], ["c", "", 9, "", "", "", "", ""], ["d", *ANNOTATIONS[1][1:]], ["d", *[""] * 7]]
@@ -757,8 +757,8 @@ def test_annotations_that_fit_nothing_are_named(tmp_path):
     assert reasons(read_data_set("folder", tmp_path, fps=100)) == {
         "annotations.csv, row 4": f"no clip 'x' in {tmp_path}",
         "c": "onset: expected one of the frames from 1 to 6, got 9",
-        "d": "annotations.csv: rows 6 and 7 are of one clip and differ; remove all but one",
-        "e": "fps: expected frames a second, got 0",
+        "d": "annotations.csv: rows 6 and 7 belong to one clip and differ; remove all but one",
+        "e": "fps: expected frames per second, got 0",
     }
     write_sheet(tmp_path / "more.csv", [["name", "on set"], ["b", 1]])
     with pytest.raises(UserError, match="more.csv: expected columns among name,subject,.*; got 'on set'"):
@@ -782,12 +782,14 @@ def test_files_beside_a_loose_clip_belong_to_it(tmp_path):
     assert reasons(listing) == {"c": "expected one of c.npy and c.pts beside the clip, found both; remove one"}
 
 
-def test_names_that_no_file_should_have_are_changed_and_told(tmp_path):
+def test_names_that_are_invalid_file_names_are_replaced_with_a_remark(tmp_path):
     for name in ("ann #1", "Take.2", "take-2"):
         write_clip(tmp_path, name, 0, 3)
     listing = read_data_set("folder", tmp_path, fps=100)
-    assert repairs(named(listing)["ann-1"]) == [("name ann #1", "ann-1: letters, digits, _ and - only")]
-    assert reasons(listing) == {str(tmp_path / "take-2"): f"has the name take-2 of {tmp_path / 'Take.2'}"}
+    assert remarks(named(listing)["ann-1"]) == [("name ann #1", "renamed to ann-1: letters, digits, _ and - only")]
+    assert reasons(listing) == {
+        str(tmp_path / "take-2"): f"has the same name take-2 as {tmp_path / 'Take.2'}; rename one"
+    }
 
 
 def write_video(path: Path, frames: int = 7, fps: int = 37) -> None:
@@ -795,7 +797,7 @@ def write_video(path: Path, frames: int = 7, fps: int = 37) -> None:
     iio.imwrite(path, pictures, plugin="pyav", codec="libx264", fps=fps)
 
 
-def test_videos_bring_their_frame_rate_and_count_from_0(tmp_path):
+def test_videos_have_their_own_frame_rate_and_count_from_0(tmp_path):
     write_video(tmp_path / "ann_1.mp4")
     write_video(tmp_path / "bob_1.mp4")
     (tmp_path / "cut.mp4").write_bytes((tmp_path / "ann_1.mp4").read_bytes()[:300])

@@ -5,7 +5,7 @@ import pytest
 from errors import UserError
 from preparation.clip_record import ClipRecord
 from preparation.readers import read_data_set
-from preparation.splits import MEGC_DRIVING, by_list, by_subject, leave_one_subject_out, megc_safe
+from preparation.splits import MEGC_DRIVING, by_list, by_megc, by_subject, leave_one_subject_out
 from tests.data_set_layouts import Mini, make_casme2, make_dfme, make_samm, make_smic_hs, make_smic_hs_e
 
 
@@ -27,7 +27,7 @@ def test_lists_name_clips_or_subjects():
     assert set(splits.values()) == {"train", "test"}
 
 
-def test_a_share_of_the_subjects_is_tested_with_all_their_clips():
+def test_a_fraction_of_the_subjects_is_tested_with_all_their_clips():
     splits = by_subject(CLIPS, 0.3)
     subjects = {name.split("_")[0] for name in in_test(splits)}
     assert len(subjects) == 3
@@ -71,7 +71,7 @@ def megc_sets(root: Path) -> list[ClipRecord]:
 
 def test_the_megc_split_trains_on_no_driving_clip_and_on_none_of_its_subjects(tmp_path):
     clips = megc_sets(tmp_path)
-    splits = megc_safe(clips)
+    splits = by_megc(clips)
     assert len(MEGC_DRIVING) == 9
     assert set(MEGC_DRIVING) <= in_test(splits)
     assert {f"{name}_e" for name in MEGC_DRIVING if name.startswith("s1") or name[:2] in ("s3", "s2")} <= in_test(
@@ -84,7 +84,7 @@ def test_the_megc_split_trains_on_no_driving_clip_and_on_none_of_its_subjects(tm
 
 
 def test_the_megc_split_knows_loose_clips_by_their_names():
-    assert in_test(megc_safe([record("022_3_3"), record("s03_po_01"), record("sub02_EP01_01")])) == {
+    assert in_test(by_megc([record("022_3_3"), record("s03_po_01"), record("sub02_EP01_01")])) == {
         "022_3_3",
         "s03_po_01",
     }
@@ -97,18 +97,18 @@ def test_the_megc_split_knows_loose_clips_by_their_names():
         (lambda: by_list(CLIPS, [f"x{i}" for i in range(8)]), "got x0, x1, x2, x3, x4 and 3 more"),
         (lambda: by_list(CLIPS, []), "expected clips to test, but the split leaves none of 30"),
         (lambda: by_list(CLIPS[:3], ["sub01"]), "expected clips to train, but the split leaves none of 3"),
-        (lambda: by_subject(CLIPS, 0.0), "expected a share of the subjects between 0 and 1 to test, got 0"),
+        (lambda: by_subject(CLIPS, 0.0), "expected a fraction of the subjects between 0 and 1 to test, got 0"),
         (lambda: by_subject(CLIPS, 1.0), "got 1"),
         (lambda: by_subject(CLIPS[:3], 0.5), "expected clips to train"),
         (lambda: leave_one_subject_out(CLIPS[:3]), "expected clips to train"),
         (
-            lambda: megc_safe([record("sub02_a"), record("s4_b")]),
+            lambda: by_megc([record("sub02_a"), record("s4_b")]),
             "expected clips of the MEGC subjects 007, 018, 022, s3, s11, .*, found none",
         ),
-        (lambda: megc_safe([record("sub01_a")]), "expected clips to train"),
+        (lambda: by_megc([record("sub01_a")]), "expected clips to train"),
         (lambda: by_subject([*CLIPS, CLIPS[0]], 0.5), "several clips named sub01_EP01_01"),
     ],
 )
-def test_splits_that_cannot_be_are_named(make, message):
+def test_impossible_splits_are_named(make, message):
     with pytest.raises(UserError, match=message):
         make()

@@ -102,7 +102,7 @@ def test_camera_noise_moves_nothing():
     assert np.abs(found).max() < 0.15
 
 
-def test_an_iterator_of_grey_frames_gives_what_the_array_gives():
+def test_an_iterator_of_grey_frames_gives_the_result_of_the_array():
     grey = np.stack([cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in CLIP])
     np.testing.assert_array_equal(track(iter(grey), FACE, reference=2), track(grey, FACE, reference=2))
     assert error(track(grey, FACE), TRUTH)[1:, 17:].mean() < 0.08
@@ -153,7 +153,7 @@ def test_another_face_is_an_error_that_names_the_frame():
         track(frames, FACE)
 
 
-def test_smoothing_calms_noise_and_keeps_a_short_expression():
+def test_smoothing_reduces_noise_and_keeps_a_short_expression():
     rng = np.random.default_rng(0)
     t = np.arange(60)
     for width, left in ((1.0, 1.001), (2.0, 0.8), (4.0, 0.5)):  # standard deviation, frames; share of the noise left

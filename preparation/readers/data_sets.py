@@ -1,8 +1,8 @@
-"""The data sets of micro-expressions: folders, sheets and what their published forms are known to have wrong.
+"""Descriptions of the published data sets of micro-expressions: folders, coding sheets and known errors.
 
 Layouts and columns are those of the releases. Known errors come from the lists of tvaranka/meb
-(`meb/datasets/datasets.py`) as far as these give the right value; rows that are out of order without one are left out
-or lose their apex, and the listing says so.
+(`meb/datasets/datasets.py`), as far as these give the correct value; other rows that do not fit their frames are left
+out or lose their apex, and the listing reports them. `docs/adding_a_data_set.md` explains how to add a data set.
 """
 
 from clips.files import normalised_name
@@ -26,7 +26,7 @@ def _samm(parts: tuple[str, ...]) -> Identity:
 
 
 def _smic(parts: tuple[str, ...]) -> Identity:
-    """SMIC writes subjects s1, the ground truth of MEGC 2019 s01; the clip's own number is always padded."""
+    """Subjects lose their padding: SMIC writes s1, the ground truth of MEGC 2019 s01. All clip numbers are padded."""
     subject, code, number = parts[-1].lower().split("_")
     _check_subject(parts, subject)
     emotion = {"ne": "negative", "po": "positive", "sur": "surprise"}[code]

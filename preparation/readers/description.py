@@ -1,4 +1,4 @@
-"""How a data set of micro-expressions is described: folders, sheet, names, and what is known to be wrong."""
+"""Description of a data set of micro-expressions: its folders, its coding sheet, its names and its known errors."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from preparation.readers.labels import MovementColumns
 from preparation.readers.layout import Layout
 from preparation.readers.sheets import Row
 
-Key = tuple[str, ...]
-"""What a row and a folder of one clip have in common, without case and zero padding."""
+FolderKey = tuple[str, ...]
+"""Folder names without differences of case and zero padding, by which rows and folders are matched."""
 
 
-def key_of(names: Iterable[str]) -> Key:
-    """The key of folder names."""
+def folder_key(names: Iterable[str]) -> FolderKey:
+    """Key of folder names."""
     return tuple(normalised_name(name) for name in names)
 
 
 class Identity(NamedTuple):
-    """Names of a clip and of its subject, unique in all data sets; the clip's begins with the subject's and `_`."""
+    """Names of a subject and of its clip, unique in all data sets; the clip's begins with the subject's and `_`."""
 
     subject: str
     clip: str
@@ -28,13 +28,13 @@ class Identity(NamedTuple):
 
 @dataclass(frozen=True)
 class KnownError:
-    """A cell that is wrong in the published sheet. It is changed only where frames are out of order without that.
+    """A wrong cell of the published sheet; it is corrected only where the row does not fit its frames otherwise.
 
     Attributes:
         index: of the row, see `Row.index`.
         column: of the cell.
-        value: what belongs there.
-        source: who found it.
+        value: the correct value.
+        source: origin of the correction, for messages.
     """
 
     index: int
@@ -45,11 +45,11 @@ class KnownError:
 
 @dataclass(frozen=True)
 class KnownExchange:
-    """Two rows whose clips are exchanged. It is done only where neither fits its own frames and both fit the other's.
+    """Two rows whose clips are exchanged; they are swapped only where neither row fits its frames and the swap does.
 
     Attributes:
         indices: of the rows, see `Row.index`.
-        source: who found it.
+        source: origin of the correction, for messages.
     """
 
     indices: tuple[int, int]
@@ -61,9 +61,9 @@ class Columns:
     """Columns of a coding sheet.
 
     Attributes:
-        folder: the names of `DataSet.key_levels`, with columns in braces.
-        movement: onset, apex and offset.
-        emotion, facs, fps: None: there is none.
+        folder: folder name at each of `DataSet.key_levels`, a template with names of columns in braces.
+        movement: columns of onset, apex and offset.
+        emotion, facs, fps: columns; None: the sheet has no such column.
         only: a column of some editions, and the text in it that marks micro-expressions.
     """
 
@@ -76,40 +76,41 @@ class Columns:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Columns that a sheet must have."""
+        """Columns that the sheet must have."""
         folder = [name for part in self.folder for _, name, _, _ in Formatter().parse(part) if name]
         others = (self.movement.onset, self.movement.apex, self.movement.offset, self.emotion, self.facs, self.fps)
         return tuple(dict.fromkeys([*folder, *(name for name in others if name)]))
 
-    def folder_of(self, row: Row) -> tuple[str, ...]:
-        """Names of the folder that a row means."""
+    def folder_names(self, row: Row) -> tuple[str, ...]:
+        """Names of the folder of a row's clip."""
         return tuple(part.format_map(row.cells) for part in self.folder)
 
-    def key(self, row: Row) -> Key:
-        """Key of that folder."""
-        return key_of(self.folder_of(row))
+    def row_key(self, row: Row) -> FolderKey:
+        """Key of the folder of a row's clip."""
+        return folder_key(self.folder_names(row))
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """How a data set is laid out and what it is known to have wrong.
+    """Layout, coding sheet and known errors of a data set.
 
     Attributes:
-        kind: its name in the config.
-        layout: of its folders.
-        identify: names from those of the folders, one a level; raises `Unreadable` where these contradict each other.
+        kind: name in the config.
+        layout: of the folders.
+        identify: names of subject and clip, from the folder names at all levels; raises `Unreadable` where these
+            contradict each other.
         key_levels: levels of the layout that name a clip.
-        fps: None: the sheet says.
-        colour: None: the first frame of a clip tells.
-        sheets: names of the coding sheet's editions, the preferred one first; none: labels are in folder names.
-        sheet_parts: regular expression, where one sheet comes in several files.
+        fps: frames per second; None: given by the sheet.
+        colour: False for grey frames; None: decided by the first frame of each clip.
+        sheets: file names of the coding sheet's editions, the preferred one first; empty: folder names are the labels.
+        sheet_parts: regular expression of file names, for a sheet in several files.
         tab: of the workbook.
         columns: of the sheet.
-        emotion_level: level of the layout that names the emotion, where there is no sheet.
-        recordings: folders hold whole recordings, each with any number of clips, which are cut out.
-        all_releases: clips of all releases that are found belong together.
-        spellings: emotions that the sheet writes in two ways.
-        errors, exchanges: known ones.
+        emotion_level: level of the layout that names the emotion, for data sets without a sheet.
+        recordings: folders hold whole recordings, out of which any number of clips is cut.
+        all_releases: clips of all releases belong together.
+        spellings: emotions that the sheet spells in two ways, wrong -> right.
+        errors, exchanges: known errors of the sheet.
     """
 
     kind: str

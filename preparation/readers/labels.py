@@ -1,32 +1,32 @@
-"""What a sheet says of a clip, checked against its frames: the movement's frames and the FACS code."""
+"""Labels of a clip from a row of a sheet, checked against its frames: onset, apex, offset, frame rate and FACS code."""
 
 import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from faces.facs import parse_code
-from preparation.clip_record import ClipRecord, Repair
+from preparation.clip_record import ClipRecord, Remark
 from preparation.readers.sheets import Row, Unreadable
 
 MissingApex = Literal["leave", "midpoint"]
-"""What becomes of an apex that the release does not give: None, or halfway from onset to offset as in tvaranka/meb."""
+"""Apex where the release gives none: None, or halfway from onset to offset as in tvaranka/meb."""
 
 _COMMAS = str.maketrans({"\N{FULLWIDTH COMMA}": ","})
 
 
 @dataclass(frozen=True)
 class Movement:
-    """Onset, apex and offset as frame numbers, and what was put right to get them."""
+    """Onset, apex and offset as frame numbers, with remarks on them."""
 
     onset: int
     apex: int | None
     offset: int
-    repairs: tuple[Repair, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
 class MovementColumns:
-    """Names of the columns; no name for the apex: the release has none."""
+    """Columns of onset, apex and offset; `apex` is None where the release gives no apex."""
 
     onset: str
     apex: str | None
@@ -34,57 +34,59 @@ class MovementColumns:
 
 
 def read_movement(row: Row, columns: MovementColumns, numbers: tuple[int, ...], rule: MissingApex) -> Movement:
-    """Onset, apex and offset of a row.
+    """Read onset, apex and offset of a row.
 
-    An apex that does not lie after the onset and up to the offset, or has no frame, is none.
+    An apex is ignored if it does not lie after the onset and up to the offset, or if there is no such frame.
 
     Args:
         numbers: of the clip's frames, in order.
-        rule: for a missing apex.
+        rule: for a missing or ignored apex.
     Raises:
-        Unreadable: no onset or offset, out of order, or without a frame.
+        Unreadable: onset or offset is missing, out of order, or not a frame of the clip.
     """
-    onset, offset = _required(row, columns.onset), _required(row, columns.offset)
+    onset, offset = _required_frame(row, columns.onset), _required_frame(row, columns.offset)
     apex = row.frame(columns.apex) if columns.apex else None
     if offset <= onset:
         raise Unreadable(f"{columns.offset}: expected a frame after the onset {onset}, got {offset}")
     for column, frame in ((columns.onset, onset), (columns.offset, offset)):
         check_frame(column, frame, numbers)
     if columns.apex is None:
-        what, why = "apex: the release gives none", None
+        found, problem = "apex: the release gives none", None
     else:
-        what = f"{row.where}, {columns.apex}: {row.cells.get(columns.apex) or 'empty'}"
-        why = _dead_apex(apex, onset, offset, numbers)
-        if why is None:
+        found = f"{row.where}, {columns.apex}: {row.cells.get(columns.apex) or 'empty'}"
+        problem = _apex_problem(apex, onset, offset, numbers)
+        if problem is None:
             return Movement(onset, apex, offset)
-    return without_apex(what, why, onset, offset, numbers, rule)
+    return without_apex(found, problem, onset, offset, numbers, rule)
 
 
 def without_apex(
-    what: str, why: str | None, onset: int, offset: int, numbers: tuple[int, ...], rule: MissingApex
+    found: str, problem: str | None, onset: int, offset: int, numbers: tuple[int, ...], rule: MissingApex
 ) -> Movement:
-    """A movement whose apex is not known.
+    """A movement whose apex is unknown.
 
     Args:
-        what: place and value, for the repair.
-        why: what is wrong with the value; None: the release never gives an apex, which needs no repair.
+        found: place and value, for the remark.
+        problem: with the value; None: the release never gives an apex, which needs no remark.
         numbers: of the clip's frames, in order.
     """
     if rule == "midpoint":
         middle = min(numbers, key=lambda number: abs(2 * number - onset - offset))
-        repair = Repair(what, f"{why + '; ' if why else ''}{middle}, halfway from onset to offset, as asked for")
-        return Movement(onset, middle, offset, (repair,))
-    return Movement(onset, None, offset, (Repair(what, f"no apex: {why}"),) if why else ())
+        reason = f"{problem}; " if problem else ""
+        remark = Remark(found, f"{reason}{middle}, halfway from onset to offset (missing_apex: midpoint)")
+        return Movement(onset, middle, offset, (remark,))
+    return Movement(onset, None, offset, (Remark(found, f"no apex: {problem}"),) if problem else ())
 
 
-def _required(row: Row, column: str) -> int:
+def _required_frame(row: Row, column: str) -> int:
     frame = row.frame(column)
     if frame is None:
-        raise Unreadable(f"{column}: expected the number of a frame, got nothing")
+        raise Unreadable(f"{column}: expected a frame number, got nothing")
     return frame
 
 
-def _dead_apex(apex: int | None, onset: int, offset: int, numbers: tuple[int, ...]) -> str | None:
+def _apex_problem(apex: int | None, onset: int, offset: int, numbers: tuple[int, ...]) -> str | None:
+    """Reason why an apex cannot be used; None if it can."""
     if apex is None:
         return "the sheet gives none"
     if apex <= onset:
@@ -95,10 +97,10 @@ def _dead_apex(apex: int | None, onset: int, offset: int, numbers: tuple[int, ..
 
 
 def in_order(row: Row, columns: MovementColumns, numbers: tuple[int, ...]) -> bool:
-    """Whether the movement of a row can be read and no frame of it is out of order or missing.
+    """True if a row gives onset, apex and offset in order, and onset and offset are frames of the clip.
 
     Raises:
-        Unreadable: a cell is no number.
+        Unreadable: a cell is not a number.
     """
     onset, offset = row.frame(columns.onset), row.frame(columns.offset)
     apex = row.frame(columns.apex) if columns.apex else None
@@ -111,7 +113,7 @@ def check_frame(column: str, frame: int, numbers: tuple[int, ...]) -> None:
     """Check that a clip has a frame.
 
     Raises:
-        Unreadable: it has not.
+        Unreadable: it does not.
     """
     if frame not in numbers:
         span = f"frames from {numbers[0]} to {numbers[-1]}"
@@ -120,44 +122,44 @@ def check_frame(column: str, frame: int, numbers: tuple[int, ...]) -> None:
 
 
 def with_movement(clip: ClipRecord, movement: Movement) -> ClipRecord:
-    """The clip with its onset, apex and offset, and what was put right to get them."""
-    repairs = (*clip.repairs, *movement.repairs)
-    return replace(clip, onset=movement.onset, apex=movement.apex, offset=movement.offset, repairs=repairs)
+    """The clip with onset, apex and offset, and the remarks on them."""
+    remarks = (*clip.remarks, *movement.remarks)
+    return replace(clip, onset=movement.onset, apex=movement.apex, offset=movement.offset, remarks=remarks)
 
 
 def read_rate(row: Row, column: str) -> float | None:
-    """Frames a second in a row, if it says.
+    """Frames per second in a row; None if the cell is empty.
 
     Raises:
         Unreadable: not a positive number.
     """
     fps = row.number_in(column)
     if fps is not None and not 0 < fps < math.inf:
-        raise Unreadable(f"{column}: expected frames a second, got {row.cells[column]}")
+        raise Unreadable(f"{column}: expected frames per second, got {row.cells[column]}")
     return fps
 
 
-def read_facs(row: Row, column: str) -> tuple[str | None, tuple[Repair, ...]]:
-    """The FACS code of a row, as `parse_code` reads it; a code that it cannot read is none."""
+def read_facs(row: Row, column: str) -> tuple[str | None, tuple[Remark, ...]]:
+    """FACS code of a row, with remarks; None for a code that `parse_code` cannot read."""
     text = row.text(column)
     if text is None:
         return None, ()
-    what = f"{row.where}, {column}: {text}"
-    repairs = []
+    found = f"{row.where}, {column}: {text}"
+    remarks = []
     if text == "?":
-        return None, (Repair(what, "no FACS code: the coders name none"),)
+        return None, (Remark(found, "no FACS code: the coders give none"),)
     if (plain := text.translate(_COMMAS)) != text:
-        repairs.append(Repair(what, f"{plain}: the comma is that of ASCII"))
+        remarks.append(Remark(found, f"{plain}: full-width comma replaced"))
     try:
         units = parse_code(plain, alternatives="flag", others="leave_out")
     except ValueError as error:
-        return None, (Repair(what, f"no FACS code: {error}"),)
+        return None, (Remark(found, f"no FACS code: {error}"),)
     if any(unit.alternative for unit in units):
-        repairs.append(Repair(what, "the first of the alternatives moves, the others are kept in the code"))
+        remarks.append(Remark(found, "the first of the alternatives is used; the code keeps all"))
     if any(unit.optional for unit in units):
-        repairs.append(Repair(what, "what is marked (k) counts as coded and stays marked"))
+        remarks.append(Remark(found, "units marked (k) are used like the others; the code keeps the mark"))
     try:
         parse_code(plain, alternatives="flag")
     except ValueError:
-        repairs.append(Repair(what, "action units whose movement is unknown here stay in the code and do not move"))
-    return plain, tuple(repairs)
+        remarks.append(Remark(found, "action units that no network uses are ignored; the code keeps them"))
+    return plain, tuple(remarks)

@@ -1,4 +1,4 @@
-"""Where the clips of a release lie, and the order of their frames."""
+"""Finds the clips of a release by the names of their folders, and sorts their frames."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from clips.reading import IMAGE_SUFFIXES, ClipError, Frame, open_clip
 from errors import UserError
-from preparation.clip_record import LeftOut, Repair
+from preparation.clip_record import LeftOut, Remark
 from preparation.readers.sheets import Unreadable
 
 _DEPTH = 6  # folders between the root and the subjects: the deepest documented layout has 4
@@ -19,11 +19,11 @@ class Layout:
     """Folder names of a data set.
 
     Attributes:
-        levels: regular expressions, one a level from the subject's folder down to that of the frames; a level that is a
-            plain name has siblings that hold something else.
+        levels: regular expressions, one per level from the subject's folder down to the folder of the frames. Beside a
+            level that is a plain name, other folders are expected and ignored.
         example: path that messages show.
-        parent: regular expression of the folder that holds the first level, where data sets share names below it.
-        frame: regular expression of frame names without suffix, as documented; None: it is not.
+        parent: regular expression of the folder that holds the first level, where other data sets have the same levels.
+        frame: documented regular expression of frame names without suffix; None: undocumented.
     """
 
     levels: tuple[str, ...]
@@ -38,7 +38,7 @@ class ClipFolder:
 
     Attributes:
         path: of the folder.
-        parts: its names, one a level of the layout.
+        parts: folder names, one per level of the layout.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class ClipFolder:
 
     @property
     def name(self) -> str:
-        """The folder as messages call it."""
+        """Name of the folder in messages."""
         return "/".join(self.parts)
 
 
@@ -56,8 +56,8 @@ class Release:
 
     Attributes:
         path: folder that holds the first level.
-        folders: of the clips, in the order of their names.
-        strays: folders whose names fit no clip.
+        folders: folders of the clips, in the order of their names.
+        strays: folders whose names do not fit the layout.
     """
 
     path: Path
@@ -71,30 +71,30 @@ class Frames:
 
     files: tuple[Path, ...]
     numbers: tuple[int, ...]
-    repairs: tuple[Repair, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder by name; hidden ones are left out."""
-    with os.scandir(folder) as entries:  # knows folders without asking for each of many frames
+    """Folders in a folder, sorted by name, without hidden ones."""
+    with os.scandir(folder) as entries:  # needs no call to the file system for each of many frames
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     return [folder / name for name in names]
 
 
 def find_releases(root: Path, layout: Layout) -> list[Release]:
-    """Every folder, the root included, that holds clips as the layout has them.
+    """Find every folder, the root included, that holds clips of this layout.
 
     Raises:
-        UserError: no such folder, or none that holds clips.
+        UserError: the root does not exist, or no folder holds such clips.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected that of the data set as it was unpacked")
+        raise UserError(f"{root}: no such folder; expected the folder of the unpacked data set")
     found, waiting = [], [(root, 0)]
     while waiting:
         folder, depth = waiting.pop(0)
         inside = subfolders(folder)
-        if folder == root or layout.parent is None or _fits(layout.parent, folder.name):
-            first = [p for p in inside if _fits(layout.levels[0], p.name)]
+        if folder == root or layout.parent is None or _matches(layout.parent, folder.name):
+            first = [p for p in inside if _matches(layout.levels[0], p.name)]
             release = _read_release(folder, first, layout)
             if any(_has_pictures(clip.path) for clip in release.folders):
                 found.append(release)
@@ -102,7 +102,7 @@ def find_releases(root: Path, layout: Layout) -> list[Release]:
         if depth < _DEPTH:
             waiting += [(p, depth + 1) for p in inside]
     for i, release in enumerate(found):
-        odd = [p for p in subfolders(release.path) if not _fits(layout.levels[0], p.name)]
+        odd = [p for p in subfolders(release.path) if not _matches(layout.levels[0], p.name)]
         odd = [p for p in odd if not any(other.path.is_relative_to(p) for other in found)]
         found[i] = replace(release, strays=(*(_stray(p.name, p.name, layout) for p in odd), *release.strays))
     if not found:
@@ -112,10 +112,10 @@ def find_releases(root: Path, layout: Layout) -> list[Release]:
 
 
 def choose_release(releases: Sequence[Release], root: Path, wanted: str | None) -> Release:
-    """The release that the user means: the only one, or that below the folder `wanted`.
+    """Choose the only release, or the one below the folder `wanted`.
 
     Raises:
-        UserError: none, or several.
+        UserError: none or several fit.
     """
     names = [release.path.relative_to(root).as_posix() for release in releases]
     fitting = [
@@ -127,14 +127,14 @@ def choose_release(releases: Sequence[Release], root: Path, wanted: str | None) 
         return fitting[0]
     if wanted is not None and not fitting:
         raise UserError(f"{root}: expected a release {wanted!r}, found {', '.join(names)}")
-    raise UserError(f"{root}: expected one release, found {', '.join(names)}; name one of them by `release`")
+    raise UserError(f"{root}: expected one release, found {', '.join(names)}; name one of them with `release`")
 
 
 def read_frames_of(folder: Path, layout: Layout) -> Frames:
-    """The frames of a folder.
+    """Find the frames of a folder.
 
     Raises:
-        Unreadable: no frames, a frame without a number, two of one number.
+        Unreadable: no frames, a frame without a number, or two with the same number.
     """
     try:
         files = open_clip(folder).frames
@@ -144,26 +144,26 @@ def read_frames_of(folder: Path, layout: Layout) -> Frames:
     for file in sorted(files):
         digits = re.search(r"[0-9]+$", file.stem)
         if digits is None:
-            raise Unreadable(f"{file.name}: expected a frame whose name ends in its number")
+            raise Unreadable(f"{file.name}: expected a name that ends in the number of the frame")
         if other := by_number.get(int(digits[0])):
-            raise Unreadable(f"{other.name} and {file.name}: two frames of one number")
+            raise Unreadable(f"{other.name} and {file.name}: two frames with the same number")
         by_number[int(digits[0])] = file
     numbers = tuple(sorted(by_number))
     frames = Frames(tuple(by_number[number] for number in numbers), numbers)
-    odd = [file.name for file in files if layout.frame and not _fits(layout.frame, file.stem)]
+    odd = [file.name for file in files if layout.frame and not _matches(layout.frame, file.stem)]
     if not odd:
         return frames
-    what = f"{len(odd)} frame names unlike the others of the data set, such as {odd[0]}"
-    done = "frames are in the order of the numbers at the ends of their names"
-    return replace(frames, repairs=(Repair(what, done),))
+    found = f"{len(odd)} frame names unlike the others of the data set, such as {odd[0]}"
+    done = "frames sorted by the numbers at the ends of their names"
+    return replace(frames, remarks=(Remark(found, done),))
 
 
 def has_colour(picture: Frame) -> bool:
-    """Whether the channels of a picture, (H, W, 3), differ anywhere."""
+    """True if the channels of a picture, (H, W, 3), differ anywhere."""
     return bool((picture != picture[..., :1]).any())
 
 
-def _fits(pattern: str, name: str) -> bool:
+def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(pattern, name, re.IGNORECASE) is not None
 
 
@@ -179,7 +179,7 @@ def _read_release(folder: Path, first: list[Path], layout: Layout) -> Release:
         for parent in reached:
             for path in subfolders(parent.path):
                 inner = ClipFolder(path, (*parent.parts, path.name))
-                if _fits(level, path.name):
+                if _matches(level, path.name):
                     deeper.append(inner)
                 elif re.escape(level) != level:
                     strays.append(_stray(inner.name, path.name, layout))
@@ -187,5 +187,5 @@ def _read_release(folder: Path, first: list[Path], layout: Layout) -> Release:
     return Release(folder, tuple(reached), tuple(strays))
 
 
-def _stray(where: str, name: str, layout: Layout) -> LeftOut:
-    return LeftOut(where, f"expected a folder name as in {layout.example}, got {name!r}")
+def _stray(path: str, name: str, layout: Layout) -> LeftOut:
+    return LeftOut(path, f"expected a folder name as in {layout.example}, got {name!r}")

@@ -1,8 +1,8 @@
-"""Reads clips of any other origin: folders of frames or videos in one folder, with or without a table of labels.
+"""Reads clips of any other origin: folders of frames, or videos, in one folder, with or without a table of labels.
 
-The table is `annotations.csv` beside the clips, or given, with the column `name` and any of `subject`, `onset`, `apex`,
-`offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` may lie its landmarks, `NAME.npy`, `.csv` or `.pts` (also
-`NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
+The table is `annotations.csv` beside the clips, or given by the user, with the column `name` and any of `subject`,
+`onset`, `apex`, `offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` there may be its landmarks, `NAME.npy`,
+`.csv` or `.pts` (also `NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from clips.reading import (
     read_picture,
 )
 from errors import UserError
-from preparation.clip_record import ClipRecord, LeftOut, Listing, Repair
+from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
 from preparation.readers.labels import (
     MissingApex,
     MovementColumns,
@@ -43,32 +43,32 @@ COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs
 def read_loose(
     kind: str, root: Path, *, videos: bool, sheet: Path | None, fps: float | None, missing_apex: MissingApex
 ) -> Listing:
-    """Read the clips of a folder, or one video; other arguments and errors as those of `read_data_set`.
+    """Read the clips of a folder, or one video; other arguments and errors as for `read_data_set`.
 
     Args:
-        videos: clips are the videos in the folder, not the folders in it.
+        videos: True reads the videos in the folder as clips, False the folders in it.
     """
     paths = _video_files(root) if videos else _frame_folders(root)
-    rows, left_out, repairs = _read_annotations(root, paths, sheet)
+    rows, left_out, remarks = _read_annotations(root, paths, sheet)
     clips: list[ClipRecord] = []
     spellings: dict[str, str] = {}
     for path in paths:
         try:
             row = merge_repeats(rows[path]) if path in rows else None
-            clip = _with_labels(_open(kind, path, row, fps), row, missing_apex)
+            clip = _with_labels(_read_clip(kind, path, row, fps), row, missing_apex)
             if rows and row is None:
-                clip = _repaired(clip, f"no row named {_name(path)}", "the clip has no labels")
-            clips.append(_one_spelling(clip, spellings))
+                clip = _with_remark(clip, f"no row named {_name(path)}", "the clip has no labels")
+            clips.append(_with_known_subject(clip, spellings))
         except (Unreadable, ClipError) as reason:
             left_out.append(LeftOut(_name(path), str(reason)))
-    return Listing(tuple(clips), tuple(left_out), repairs)
+    return Listing(tuple(clips), tuple(left_out), remarks)
 
 
 def _frame_folders(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected one that holds a folder of frames for every clip")
+        raise UserError(f"{root}: no such folder; expected a folder that contains one folder of frames per clip")
     if not (folders := subfolders(root)):
-        raise UserError(f"{root}: expected a folder of frames for every clip, found no folders")
+        raise UserError(f"{root}: expected one folder of frames per clip, found no folders")
     return natsorted(folders, key=lambda path: path.name)
 
 
@@ -84,7 +84,7 @@ def _video_files(root: Path) -> list[Path]:
 
 
 def _name(path: Path) -> str:
-    """What the clip is called in its folder; folders may have a dot in their names."""
+    """Name of the clip; a dot in a folder's name does not begin a suffix."""
     return path.name if path.is_dir() else path.stem
 
 
@@ -93,8 +93,8 @@ def _name(path: Path) -> str:
 
 def _read_annotations(
     root: Path, paths: Sequence[Path], given: Path | None
-) -> tuple[dict[Path, list[Row]], list[LeftOut], tuple[Repair, ...]]:
-    """The rows of each clip, rows without one, and repairs of the table."""
+) -> tuple[dict[Path, list[Row]], list[LeftOut], tuple[Remark, ...]]:
+    """Rows of each clip, rows without a clip, and remarks on the table."""
     beside = (root if root.is_dir() else root.parent) / ANNOTATIONS
     if given is None and not beside.is_file():
         return {}, [], ()
@@ -114,32 +114,32 @@ def _read_annotations(
             continue
         path = (exact or known)[0]
         if not exact:
-            repair = Repair(f"{row.where}: {row.cells['name']}", f"{_name(path)}: they differ in case or padding only")
-            row = replace(row, repairs=(repair,))
+            done = f"matched to {_name(path)}, which differs in case or padding only"
+            row = replace(row, remarks=(Remark(f"{row.where}: {row.cells['name']}", done),))
         rows.setdefault(path, []).append(row)
-    return rows, left_out, table.repairs
+    return rows, left_out, table.remarks
 
 
 # --- clips ------------------------------------------------------------------------------------------------------------
 
 
-def _open(kind: str, path: Path, row: Row | None, fps: float | None) -> ClipRecord:
-    """The clip of a folder or video, without what the table says of its frames.
+def _read_clip(kind: str, path: Path, row: Row | None, fps: float | None) -> ClipRecord:
+    """Record of a folder or video, without the labels of its frames.
 
     Raises:
-        Unreadable: it has no frame rate.
-        ClipError: it cannot be read.
+        Unreadable: the clip has no frame rate.
+        ClipError: the clip cannot be read.
     """
     clip = open_clip(path)
     if clip.frames:
-        numbers, frames = _numbered(clip)
+        numbers, frames = _frames_by_number(clip)
         colour = has_colour(read_picture(frames[0]))
     else:
         numbers, frames = tuple(range(count_frames(clip))), ()
         colour = has_colour(next(read_frames(clip, None)))
     rate = (row and read_rate(row, "fps")) or frame_rate(clip) or fps
     if rate is None:
-        raise Unreadable("expected a frame rate, got none; set `fps`, or give the column fps")
+        raise Unreadable("expected a frame rate, got none; set `fps`, or add the column fps")
     return ClipRecord(
         name=_name(path),
         subject=(row and row.text("subject")) or subject_of(_name(path)),
@@ -154,8 +154,8 @@ def _open(kind: str, path: Path, row: Row | None, fps: float | None) -> ClipReco
     )
 
 
-def _numbered(clip: Clip) -> tuple[tuple[int, ...], tuple[Path, ...]]:
-    """Numbers and files of frames in the order of the numbers; without any, they count from 0 in natural order."""
+def _frames_by_number(clip: Clip) -> tuple[tuple[int, ...], tuple[Path, ...]]:
+    """Numbers and files of the frames, sorted by number; frames without numbers are counted from 0 in natural order."""
     if clip.frame_numbers is None:
         return tuple(range(len(clip.frames))), clip.frames
     pairs = sorted(zip(clip.frame_numbers, clip.frames, strict=True))
@@ -163,7 +163,7 @@ def _numbered(clip: Clip) -> tuple[tuple[int, ...], tuple[Path, ...]]:
 
 
 def _beside(path: Path, stems: Sequence[str], suffixes: Sequence[str]) -> Path | None:
-    """A file that belongs to a clip.
+    """File beside a clip that belongs to it; None if there is none.
 
     Raises:
         Unreadable: there are several.
@@ -180,12 +180,12 @@ def _with_labels(clip: ClipRecord, row: Row | None, missing_apex: MissingApex) -
     """The clip with onset, apex, offset, emotion and FACS code of its row.
 
     Raises:
-        Unreadable: the row does not fit the clip's frames.
+        Unreadable: the row does not fit the frames of the clip.
     """
     if row is None:
         return clip
-    facs, repairs = read_facs(row, "facs")
-    clip = replace(clip, emotion=row.text("emotion"), facs=facs, repairs=(*clip.repairs, *row.repairs, *repairs))
+    facs, remarks = read_facs(row, "facs")
+    clip = replace(clip, emotion=row.text("emotion"), facs=facs, remarks=(*clip.remarks, *row.remarks, *remarks))
     times = {column: row.frame(column) for column in ("onset", "apex", "offset")}
     if times["onset"] is None or times["offset"] is None:
         for column, frame in times.items():
@@ -196,13 +196,13 @@ def _with_labels(clip: ClipRecord, row: Row | None, missing_apex: MissingApex) -
     return with_movement(clip, read_movement(row, columns, clip.frame_numbers, missing_apex))
 
 
-def _one_spelling(clip: ClipRecord, spellings: dict[str, str]) -> ClipRecord:
-    """The clip with its subject spelled as in earlier clips."""
+def _with_known_subject(clip: ClipRecord, spellings: dict[str, str]) -> ClipRecord:
+    """The clip, with its subject spelled as in earlier clips."""
     known = spellings.setdefault(normalised_name(clip.subject), clip.subject)
     if known == clip.subject:
         return clip
-    return replace(_repaired(clip, f"subject {clip.subject}", f"{known}, as in other clips"), subject=known)
+    return replace(_with_remark(clip, f"subject {clip.subject}", f"{known}, as in other clips"), subject=known)
 
 
-def _repaired(clip: ClipRecord, what: str, done: str) -> ClipRecord:
-    return replace(clip, repairs=(*clip.repairs, Repair(what, done)))
+def _with_remark(clip: ClipRecord, found: str, done: str) -> ClipRecord:
+    return replace(clip, remarks=(*clip.remarks, Remark(found, done)))

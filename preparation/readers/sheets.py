@@ -1,4 +1,4 @@
-"""Coding sheets: rows of .xlsx, .xls and .csv files as text, under the names of their columns."""
+"""Reads coding sheets (.xlsx, .xls and .csv) as rows of text under the names of their columns."""
 
 import csv
 import math
@@ -11,8 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from errors import UserError
-from preparation.clip_record import Repair
+from errors import UserError, first_line
+from preparation.clip_record import Remark
 
 SUFFIXES = (".xlsx", ".xls", ".csv")
 _HEADER_ROWS = 40  # the sheet of SAMM has 13 rows above its header
@@ -21,7 +21,7 @@ _UNNAMED = re.compile(r"Unnamed: \d+")  # a blank header that went through panda
 
 
 class Unreadable(Exception):
-    """A row, folder or file yields no clip; the message is the reason, in one line."""
+    """A row, folder or file that yields no clip; the message is the reason, in one line."""
 
 
 @dataclass(frozen=True)
@@ -30,33 +30,33 @@ class Row:
 
     Attributes:
         sheet: name of the file.
-        number: as spreadsheet programs count it, from 1, header and blank rows included.
-        index: from 0 at the first row below the header, as pandas counts and as published lists of errors do.
-        cells: text by column, without blanks around it.
-        repairs: what was put right in it.
+        number: as in spreadsheet programs, counted from 1, header and blank rows included.
+        index: counted from 0 at the first row below the header, as in pandas and in published lists of errors.
+        cells: text by column, without surrounding blanks.
+        remarks: on corrections of the row.
     """
 
     sheet: str
     number: int
     index: int
     cells: dict[str, str]
-    repairs: tuple[Repair, ...] = ()
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def where(self) -> str:
-        """The row as messages call it."""
+        """Name of the row in messages."""
         return f"{self.sheet}, row {self.number}"
 
     def text(self, column: str) -> str | None:
-        """A cell; None where it is blank or holds a sign for "no value"."""
+        """Text of a cell; None if it is blank or holds a sign for "no value"."""
         cell = self.cells.get(column, "")
         return None if cell.casefold() in _NO_VALUE else cell
 
     def number_in(self, column: str) -> float | None:
-        """A cell that holds a number, if anything.
+        """Number in a cell; None if it is empty.
 
         Raises:
-            Unreadable: it holds something else.
+            Unreadable: the cell holds something else.
         """
         cell = self.text(column)
         try:
@@ -66,20 +66,20 @@ class Row:
         return number
 
     def frame(self, column: str) -> int | None:
-        """A cell that holds the number of a frame, if anything.
+        """Frame number in a cell; None if it is empty.
 
         Raises:
-            Unreadable: it holds something else.
+            Unreadable: the cell holds something else.
         """
         number = self.number_in(column)
         if number is not None and not number.is_integer():
-            raise Unreadable(f"{column}: expected the number of a frame, got {self.cells[column]!r}")
+            raise Unreadable(f"{column}: expected a frame number, got {self.cells[column]!r}")
         return None if number is None else int(number)
 
     def with_cell(self, column: str, value: str, done: str) -> "Row":
-        """This row with another value in a cell, and a repair that says so."""
-        repair = Repair(f"{self.where}, {column}: {self.cells[column] or 'empty'}", done)
-        return replace(self, cells=self.cells | {column: value}, repairs=(*self.repairs, repair))
+        """This row with another value in a cell, and a remark on the change."""
+        remark = Remark(f"{self.where}, {column}: {self.cells[column] or 'empty'}", done)
+        return replace(self, cells=self.cells | {column: value}, remarks=(*self.remarks, remark))
 
 
 @dataclass(frozen=True)
@@ -87,11 +87,11 @@ class Sheet:
     """A coding sheet."""
 
     rows: tuple[Row, ...]
-    repairs: tuple[Repair, ...]
+    remarks: tuple[Remark, ...]
 
 
 def merge_repeats(rows: Sequence[Row]) -> Row:
-    """One row for all that are of one clip.
+    """Merge the rows of one clip into one.
 
     Raises:
         Unreadable: they differ.
@@ -99,24 +99,24 @@ def merge_repeats(rows: Sequence[Row]) -> Row:
     first, *others = rows
     if any(row.cells != first.cells for row in others):
         numbers = " and ".join(str(row.number) for row in rows)
-        raise Unreadable(f"{first.sheet}: rows {numbers} are of one clip and differ; remove all but one")
-    repeats = [Repair(f"{row.where}: repeats row {first.number}", "counted once") for row in others]
-    return replace(first, repairs=(*first.repairs, *repeats))
+        raise Unreadable(f"{first.sheet}: rows {numbers} belong to one clip and differ; remove all but one")
+    repeats = [Remark(f"{row.where}: repeats row {first.number}", "ignored") for row in others]
+    return replace(first, remarks=(*first.remarks, *repeats))
 
 
 def find_sheet(
     places: Sequence[Iterable[Path]], names: Sequence[str], given: Path | None
-) -> tuple[Path, tuple[Repair, ...]]:
-    """A coding sheet by its documented names.
+) -> tuple[Path, tuple[Remark, ...]]:
+    """Find a coding sheet by its documented names.
 
     Args:
-        places: folders to look in, the nearest first; others only where those have none.
-        names: file names of its editions, the preferred one first; upper and lower case are the same.
-        given: the sheet that the user names, whatever it is called.
+        places: groups of folders to search, the nearest first; the search ends at the first group that has a sheet.
+        names: file names of the sheet's editions, the preferred one first; case is ignored.
+        given: sheet that the user names; it is used whatever its name.
     Returns:
-        The sheet, and a repair where an edition was preferred to others.
+        The sheet, and a remark where an edition was preferred to others.
     Raises:
-        UserError: no such sheet, or one in two places.
+        UserError: no such sheet, or the same edition in several places.
     """
     if given is not None:
         if not given.is_file():
@@ -127,26 +127,26 @@ def find_sheet(
     if len(editions[0]) > 1:
         raise UserError(f"expected one coding sheet, found {' and '.join(map(str, editions[0]))}; set `sheet`")
     chosen, *others = (edition[0] for edition in editions)
-    repairs = tuple(Repair(f"{p.name} beside {chosen.name}", f"{chosen.name} is used") for p in others)
-    return chosen, repairs
+    remarks = tuple(Remark(f"{p.name} beside {chosen.name}", f"{chosen.name} is used") for p in others)
+    return chosen, remarks
 
 
 def find_parts(places: Sequence[Iterable[Path]], pattern: str) -> list[Path]:
-    """All files whose name fits a regular expression, for sheets in several parts; otherwise as `find_sheet`.
+    """Find all files whose names match a regular expression, for sheets in several files; `places` as in `find_sheet`.
 
     Raises:
-        UserError: none.
+        UserError: there are none.
     """
     for folders in places:
-        found = [path for path in _files(folders) if re.fullmatch(pattern, path.name, re.IGNORECASE)]
+        found = [path for path in _sheet_files(folders) if re.fullmatch(pattern, path.name, re.IGNORECASE)]
         if found:
             return found
     wanted = pattern.replace("\\", "").replace("|", " or ")
     raise UserError(f"expected the coding sheet {wanted} beside the clips, found none; set `sheet`")
 
 
-def _files(places: Iterable[Path]) -> list[Path]:
-    """Sheets in folders, each once, without hidden files and the lock files of office programs (`~$`)."""
+def _sheet_files(places: Iterable[Path]) -> list[Path]:
+    """Sheets in folders, each once, without hidden files and lock files of office programs (`~$`)."""
     found = {p.resolve(): p for place in places for p in place.iterdir() if p.suffix.lower() in SUFFIXES}
     return sorted(p for p in found.values() if not p.name.startswith((".", "~$")))
 
@@ -154,19 +154,19 @@ def _files(places: Iterable[Path]) -> list[Path]:
 def read_sheet(
     path: Path, columns: Collection[str], *, tab: str | None = None, known: Collection[str] | None = None
 ) -> Sheet:
-    """Read a coding sheet. What stands above its header and rows without any text are left out.
+    """Read a coding sheet. Lines above the header and rows without text are left out.
 
     Args:
-        columns: names that the header must hold.
-        tab: sheet of the workbook; one with a single sheet needs not be called so.
-        known: names that it may hold; None: any.
+        columns: names that the header must contain.
+        tab: sheet of the workbook; ignored if the workbook has a single sheet.
+        known: names that the header may contain; None: any.
     Raises:
-        UserError: unreadable, no such sheet, no rows, or a column that is missing, unknown or there twice;
-            further columns may repeat each other.
+        UserError: the file is unreadable, the workbook has no such sheet, there are no rows, or one of `columns` is
+            missing or repeated, or a column is unknown; columns outside `columns` and `known` may be repeated.
     """
     table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_workbook(path, tab)
     table = [[re.sub(r"\s+", " ", _text(cell)) for cell in row] for row in table]
-    at = _header(table, columns, path)
+    at = _header_position(table, columns, path)
     header = ["" if _UNNAMED.fullmatch(name) else name for name in table[at]]
     names = [name for name in header if name]
     for name in names:
@@ -182,12 +182,12 @@ def read_sheet(
     if not rows:
         raise UserError(f"{path}: expected rows below the header in row {at + 1}, found none")
     blank = header[: max(header.index(name) for name in names)].count("")
-    repairs = (Repair(f"{path.name}: {blank} columns without a name", "they are left out"),) if blank else ()
-    return Sheet(tuple(rows), repairs)
+    remarks = (Remark(f"{path.name}: {blank} columns without a name", "left out"),) if blank else ()
+    return Sheet(tuple(rows), remarks)
 
 
-def _header(table: list[list[str]], columns: Collection[str], path: Path) -> int:
-    """Position of the row that holds the names of all columns."""
+def _header_position(table: list[list[str]], columns: Collection[str], path: Path) -> int:
+    """Index of the row that contains the names of all columns."""
     held = [len(set(columns) & set(row)) for row in table[:_HEADER_ROWS]]
     if not held or max(held) == 0:
         raise UserError(f"{path}: expected the columns {','.join(columns)}; found none of them")
@@ -212,8 +212,7 @@ def _read_workbook(path: Path, tab: str | None) -> list[list[Any]]:
     except UserError:
         raise
     except Exception as error:  # openpyxl and xlrd raise errors of many kinds
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: expected a readable .xlsx, .xls or .csv file ({reason})") from error
+        raise UserError(f"{path}: expected a readable .xlsx, .xls or .csv file ({first_line(error)})") from error
     return [list(row) for row in frame.itertuples(index=False, name=None)]
 
 
@@ -226,5 +225,5 @@ def _read_csv(path: Path) -> list[list[Any]]:
 
 
 def _text(cell: Any) -> str:
-    """A cell as a person reads it; nothing for a formula that could not be computed."""
+    """Text of a cell; empty for a formula that could not be computed."""
     return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
