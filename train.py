@@ -261,9 +261,12 @@ class Trainer:
 
     def _step(self, batch: Mapping[str, Tensor], epoch: int, step: int) -> tuple[dict[str, float], dict[str, Any]]:
         """One step of the optimisers, and of the adversary after them; returns the losses as numbers."""
-        terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
+        # A method that is not `forward` gets no autocast from Fabric on a single device.
+        with self.fabric.autocast():
+            terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
         numbers = self._descend(terms, epoch, step, adversary=False)
-        adversary = self.wrapped.discriminator_losses(batch, generated) if generated else {}
+        with self.fabric.autocast():
+            adversary = self.wrapped.discriminator_losses(batch, generated) if generated else {}
         if adversary:
             numbers |= self._descend(adversary, epoch, step, adversary=True)
         return numbers, generated
