@@ -4,6 +4,8 @@ The table names, for each key of the schema, a value other than that of the tiny
 `option_probes.py`) that must see the change. A key without an entry fails, as does an entry without a key.
 """
 
+import argparse
+import ast
 import functools
 import json
 import typing
@@ -15,6 +17,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+import run
 from config.families import FAMILIES
 from config.preparation import PrepareConfig
 from tests import option_probes as see
