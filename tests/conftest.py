@@ -1,5 +1,6 @@
 """Tiny clips that the tests share: smooth pictures that move, with landmarks that move along."""
 
+import os
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -10,6 +11,8 @@ import yaml
 
 from benchmarks.landmark_groups import face_shapes
 
+ROOT = Path(__file__).parents[1]
+TOOL_FOLDERS = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 SIZE = 64
 FRAMES = 6
 
@@ -18,6 +21,40 @@ FRAMES = 6
 def _one_thread():
     """Sums in one order, so that results are the same bits on every machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_behind(tmp_path_factory):
+    """Tests start in a temporary folder, and none may write into the repository."""
+    before = repository_paths()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
+    left = sorted(repository_paths() - before)
+    assert not left, f"tests wrote into the repository: {', '.join(left[:5])}; use tmp_path"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Relative paths, such as the defaults of log and cache, lie in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def repository_paths() -> set[str]:
+    """Files and folders of the repository, without those of Git, Python and tools."""
+    found = set()
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in TOOL_FOLDERS]
+        found |= {str(Path(folder, name).relative_to(ROOT)) for name in (*folders, *files)}
+    return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk():
+    """What is written need not survive a loss of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 def smooth_picture(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
