@@ -1,6 +1,7 @@
 """Tiny clips that the tests share: smooth pictures that move, with landmarks that move along."""
 
 import os
+import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -9,6 +10,7 @@ import pytest
 import torch
 import yaml
 
+import run
 from benchmarks.landmark_groups import face_shapes
 
 ROOT = Path(__file__).parents[1]
@@ -89,16 +91,34 @@ def write_clip(folder: Path, name: str, seed: int, frames: int = FRAMES) -> np.n
     return np.stack(landmarks)
 
 
-@pytest.fixture
-def clips_root(tmp_path: Path) -> Path:
-    """A data set: two clips to train on, two to test, landmarks and action units for all."""
-    root = tmp_path / "data"
+@pytest.fixture(scope="session")
+def _clips_once(tmp_path_factory) -> Path:
+    """The clips of `clips_root`, drawn once."""
+    root = tmp_path_factory.mktemp("clips") / "data"
     (root / "landmarks").mkdir(parents=True)
     (root / "au").mkdir()
     for number, (split, name) in enumerate([("train", "a"), ("train", "b"), ("test", "022_3_3"), ("test", "006")]):
         np.save(root / "landmarks" / f"{name}.npy", write_clip(root / split, name, number).astype(np.float32))
         write_action_units(root / "au" / f"{name}.csv", FRAMES)
     return root
+
+
+@pytest.fixture
+def clips_root(tmp_path: Path, _clips_once: Path) -> Path:
+    """A data set: two clips to train on, two to test, landmarks and action units for all."""
+    return shutil.copytree(_clips_once, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def checkpoint_once(_clips_once: Path, tmp_path_factory) -> Path:
+    """A checkpoint of the tiny experiment after one epoch, which tests must not change."""
+    folder = tmp_path_factory.mktemp("trained")
+    experiment = tiny_experiment(_clips_once, train_params__num_epochs=1)
+    experiment["dataset_params"]["cache_dir"] = str(folder / "cache")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    assert run.main(["--config", str(folder / "tiny.yaml"), "--log-dir", str(folder / "log")]) == 0
+    (checkpoint,) = (folder / "log").glob("*/*-checkpoint.pth.tar")
+    return checkpoint
 
 
 def write_action_units(path: Path, frames: int) -> None:
