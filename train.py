@@ -266,9 +266,12 @@ class Trainer:
 
     def _step(self, batch: Mapping[str, Tensor], epoch: int, step: int) -> tuple[dict[str, float], dict[str, Any]]:
         """Step all optimisers, the discriminator's last; returns the losses as numbers and the generated tensors."""
-        terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
+        # Fabric applies no autocast to methods other than `forward` on a single device.
+        with self.fabric.autocast():
+            terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
         numbers = self._step_optimisers(terms, epoch, step, adversary=False)
-        discriminator_terms = self.wrapped.discriminator_losses(batch, generated) if generated else {}
+        with self.fabric.autocast():
+            discriminator_terms = self.wrapped.discriminator_losses(batch, generated) if generated else {}
         if discriminator_terms:
             numbers |= self._step_optimisers(discriminator_terms, epoch, step, adversary=True)
         return numbers, generated
