@@ -109,8 +109,9 @@ class FommModel(MotionModel):
         points = (motion["value"] for motion in (source, driving, driving_initial))
         moved = {**driving, "value": transfer_motion(*points, scaling=normalization.scaling)}
         if normalization.use_relative_jacobian and "jacobian" in driving:
-            turned = driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])
-            moved["jacobian"] = turned @ source["jacobian"]
+            with full_precision(driving["jacobian"]):
+                turned = driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])
+                moved["jacobian"] = turned @ source["jacobian"]
         return moved
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:

@@ -127,8 +127,9 @@ class MraaModel(MotionModel):
             return result
         if not normalization.use_relative_jacobian:
             return {**result, "affine": moved["affine"], "covar": moved["covar"]}
-        affine = moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]
-        covar = moved["covar"] if self.relative_covar == "driving" else affine @ affine.mT
+        with full_precision(moved["affine"]):
+            affine = moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]
+            covar = moved["covar"] if self.relative_covar == "driving" else affine @ affine.mT
         return {**result, "affine": affine, "covar": covar}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
@@ -161,16 +162,16 @@ class MraaModel(MotionModel):
 
     def _avd(self, source: Motion, driving: Motion) -> Motion:
         """The AVD network's regions: whose face, and how it moves."""
-        affine = source["affine"].expand_as(driving["affine"])
-        if self.revert_avd:
-            turned = (affine @ inverse_2x2(driving["affine"], LEAST_VARIANCE))[..., :1, :1] < 0
-            affine = torch.where(turned, -affine, affine)
-        identity = torch.cat([source["shift"].expand_as(driving["shift"]), affine.flatten(2)], dim=2)  # -> (B, K, 6)
-        pose = torch.cat([driving["shift"], driving["affine"].flatten(2)], dim=2)
-        with full_precision(pose):
+        with full_precision(driving["shift"]):
+            affine = source["affine"].expand_as(driving["affine"])
+            if self.revert_avd:
+                turned = (affine @ inverse_2x2(driving["affine"], LEAST_VARIANCE))[..., :1, :1] < 0
+                affine = torch.where(turned, -affine, affine)
+            identity = torch.cat([source["shift"].expand_as(driving["shift"]), affine.flatten(2)], dim=2)
+            pose = torch.cat([driving["shift"], driving["affine"].flatten(2)], dim=2)  # -> (B, K, 6)
             values = self.avd_network(identity.flatten(1), pose.flatten(1)).view_as(pose)
-        affine = values[..., 2:].unflatten(2, (2, 2))
-        return {"shift": values[..., :2], "affine": affine, "covar": affine @ affine.mT}
+            affine = values[..., 2:].unflatten(2, (2, 2))
+            return {"shift": values[..., :2], "affine": affine, "covar": affine @ affine.mT}
 
     # --- training ----------------------------------------------------------------------------------------------------
 

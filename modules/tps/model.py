@@ -268,7 +268,8 @@ class TPSModel(MotionModel):
         if weights.bg and with_background:
             there, back = generated["bg_param"], self._background(driving, source)
             identity = torch.eye(3, device=there.device)
-            losses["bg"] = weights.bg * (identity - there @ back).abs().mean()
+            with full_precision(there):
+                losses["bg"] = weights.bg * (identity - there @ back).abs().mean()
         return losses, {**generated, "kp_source": motion_source["fg_kp"], "kp_driving": motion_driving["fg_kp"]}
 
     @staticmethod
