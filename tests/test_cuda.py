@@ -21,7 +21,7 @@ from torch.utils.data import default_collate
 from augmentation import augment, draw_augmentation
 from config.experiment import Config
 from config.load import load_config
-from config.sections import AugmentationParams
+from config.sections import AugmentationParams, NormalizationParams
 from core.models import build_model
 from modules.au_estimator import AUEstimator
 from modules.losses import VGG19
@@ -106,21 +106,21 @@ def construct(config: Config) -> MotionModel:
         weights = section.model_dump()["loss_weights"]
         vgg = VGG19() if any(weights["perceptual"]) else None
         estimator = AUEstimator().requires_grad_(False).eval() if section.needs_au_estimator else None
-        model.prepare_training(section.model_dump(), vgg, estimator)
+        model.prepare_training(section, vgg, estimator)
     return model
 
 
 def construct_avd(config: Config) -> MotionModel:
     """A model as `--mode train_avd` makes it, before it is moved to the device."""
     model = build_model(config)
-    model.prepare_avd(config.train_avd_params.model_dump())
+    model.prepare_avd(config.train_avd_params)
     return model
 
 
 def construct_au(config: Config) -> AUEstimator:
     """The estimator as `--mode train_au` makes it, before it is moved to the device."""
     estimator = AUEstimator(torch.zeros(17, 68, 2))
-    estimator.prepare_training(config.train_au_params.model_dump())
+    estimator.prepare_training(config.train_au_params)
     return estimator
 
 
@@ -395,10 +395,13 @@ def test_generation_stays_on_cuda(case, precision):
         encoded, own = model.encode(source, landmarks), model.motion(source, landmarks)
         driving = model.motion(frames, batch.get("driving_landmarks"))
     with fake_cuda(precision, waits=True), torch.no_grad():
-        carried = {mode: model.relative(own, driving, own, mode) for mode in modes_of(model, config)}
+        carried = {
+            mode: model.relative(own, driving, own, mode, config.animate_params.normalization_params)
+            for mode in modes_of(model, config)
+        }
     with fake_cuda(precision), torch.no_grad():
-        unscaled = {"adapt_movement_scale": False, "use_relative_jacobian": False}
-        carried["unscaled"] = model.relative(own, driving, own, "relative", **unscaled)
+        unscaled = NormalizationParams(adapt_movement_scale=False, use_relative_jacobian=False)
+        carried["unscaled"] = model.relative(own, driving, own, "relative", unscaled)
         generated = [
             model.generate(encoded, own, driving, Condition(au_diff=au_diff)),  # reconstruction
             model.generate(encoded, own, carried["relative"], Condition(au_diff=au_diff, flow=flow)),

@@ -10,12 +10,12 @@ import torch
 from clips.loader import ClipLoader
 from clips.reading import open_clip
 from config.load import build_config
-from config.sections import AnimateParams, DatasetParams
+from config.sections import AnimateParams, DatasetParams, NormalizationParams
 from core.devices import make_fabric
 from core.models import build_model
 from errors import UserError
 from faces.action_units import ACTION_UNITS
-from faces.alignment import fit_similarity_robust, remove_head_motion, transfer
+from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
 from generation.engine import Engine
 from modules.model import MotionModel
@@ -44,8 +44,10 @@ class RecordingModel(MotionModel):
     def motion(self, image, landmarks=None):
         return {"points": landmarks, "brightness": image.mean((1, 2, 3))}
 
-    def relative(self, source, driving, driving_initial, mode, **settings):
-        self.related.append(SimpleNamespace(driving=driving, initial=driving_initial, mode=mode, settings=settings))
+    def relative(self, source, driving, driving_initial, mode, normalization):
+        self.related.append(
+            SimpleNamespace(driving=driving, initial=driving_initial, mode=mode, normalization=normalization)
+        )
         return {"points": driving["points"] + 1, "brightness": driving["brightness"]}
 
     def encode(self, source, landmarks=None):
@@ -133,7 +135,8 @@ def test_relative_landmarks_are_those_of_the_similarity(clips, reference, still,
     animate(model, clips, reference=reference, remove_head_motion=still, normalization_params=normalization)
     driven = remove_head_motion(driving.landmarks, reference) if still else driving.landmarks
     own = source.landmarks[0]
-    expected = transfer(own, driven, reference) if scaled else own + driven - driven[reference]
+    change = driven - driven[reference]
+    expected = own + (fit_similarity(driven[reference], own).turn(change) if scaled else change)
     np.testing.assert_allclose(pixels(model.asked("points")), expected, atol=1e-3)
     np.testing.assert_allclose(pixels(model.asked("points"))[reference], own, atol=1e-3)
     assert model.related == [], "the landmarks have been transferred already"
@@ -154,7 +157,7 @@ def test_other_motion_goes_through_the_model(clips, reference):
     for related in model.related:
         np.testing.assert_allclose(pixels(related.initial["points"])[0], driving.landmarks[reference], atol=1e-3)
         assert related.mode == "relative"
-        assert related.settings == normalization
+        assert related.normalization == NormalizationParams(**normalization)
     torch.testing.assert_close(model.asked("points"), found + 1)
 
 
