@@ -164,7 +164,7 @@ class Evil:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "the file is empty; fetch it again"),
+        (b"", "the file is empty; download it again"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 3\n", "a Git-LFS pointer"),
         (b"\n<!DOCTYPE html><html>Sign in</html>", "a web page, not a checkpoint"),
         (b"<html>", "a web page, not a checkpoint"),
@@ -192,7 +192,7 @@ def test_a_truncated_file_is_told_apart(tmp_path, legacy):
 
 def test_python_objects_are_not_loaded(tmp_path, capsys):
     torch.save({"epoch": Evil()}, tmp_path / "x.pth.tar")
-    with pytest.raises(CheckpointError, match="holds the Python object .*print"):
+    with pytest.raises(CheckpointError, match="contains the Python object .*print"):
         read_checkpoint(tmp_path / "x.pth.tar")
     assert capsys.readouterr().out == ""
 
@@ -230,7 +230,7 @@ def test_an_optimiser_that_does_not_fit_is_named_and_a_missing_one_starts_anew(t
     with pytest.raises(CheckpointError, match="x: optimizer: does not fit the config"):
         load_optimisers(optimisers, {"optimizer": wrong}, Path("x"))
     load_optimisers(optimisers, {}, Path("x"))
-    assert "no state of `optimizer`, which starts anew" in caplog.text
+    assert "no state of the optimiser `optimizer`, which starts from scratch" in caplog.text
 
 
 @pytest.fixture

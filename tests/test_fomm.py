@@ -517,7 +517,7 @@ def test_each_step_changes_its_own_networks_and_leaves_no_gradient(clips_root, t
     from train import Trainer
 
     changed = {True: set(), False: set()}
-    original = Trainer._descend
+    original = Trainer._step_optimisers
 
     def watched(self, terms, epoch, step, *, adversary):
         before = {name: p.detach().clone() for name, p in self.model.named_parameters()}
@@ -528,7 +528,7 @@ def test_each_step_changes_its_own_networks_and_leaves_no_gradient(clips_root, t
                 changed[adversary].add(name.split(".")[0])
         return numbers
 
-    monkeypatch.setattr(Trainer, "_descend", watched)
+    monkeypatch.setattr(Trainer, "_step_optimisers", watched)
     path = write(tmp_path, fomm_experiment(clips_root))
     assert run.main(["--config", str(path), "--set", "train_params.num_epochs=1", "--log-dir", str(tmp_path)]) == 0
     assert changed == {True: {"discriminator"}, False: {"generator", "kp_detector"}}

@@ -158,7 +158,7 @@ animate_params: {mode: standard, normalization_params: {use_relative_movement: t
     ("text", "message"),
     [
         ("a: [1", "not valid YAML"),
-        ("a: 1\na: 2", "the key 'a' stands twice"),
+        ("a: 1\na: 2", "the key 'a' is repeated"),
         ("just text", "expected sections"),
         ("format: 2\n", "model_params.family: expected one of tps, warp, fomm, mraa"),
         ("format: 3\nmodel_params: {family: tps}", "format: expected 2, got 3"),
