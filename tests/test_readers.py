@@ -1,4 +1,6 @@
+import gc
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,6 +38,14 @@ from tests.data_set_layouts import (
 )
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_garbage_collection() -> Iterator[None]:
+    """Keeps what is loaded out of garbage collection, which imageio runs twice per opened video, 0.1 s each."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 def named(listing: Listing) -> dict[str, ClipRecord]:
