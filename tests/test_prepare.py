@@ -504,9 +504,12 @@ def test_a_run_without_any_clip_names_the_report(own_release, tmp_path):
 
 
 def test_a_folder_with_other_files_is_refused(release, tmp_path):
-    (tmp_path / "thesis.tex").write_text("all I have")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "thesis.tex").write_text("all I have")
     with pytest.raises(UserError, match="expected a new folder or one of --mode prepare"):
-        run(release, tmp_path)
+        run(release, output)
+    assert [path.name for path in output.iterdir()] == ["thesis.tex"]
 
 
 def test_two_clips_of_one_name_are_refused(release, tmp_path):
