@@ -1,7 +1,5 @@
-import gc
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -43,14 +41,6 @@ from tests.data_set_layouts import (
 
 ROOT = Path(__file__).parents[1]
 SHARED = ROOT.parent / "shared" / "data"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _fast_garbage_collection() -> Iterator[None]:
-    """Keeps what is loaded out of garbage collection, which imageio runs twice per opened video, 0.1 s each."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def named(listing: Listing) -> dict[str, ClipRecord]:
