@@ -25,13 +25,13 @@ FOUND_PROBLEMS = 2
 
 @dataclass
 class Findings:
-    """What was found in a split.
+    """Findings in one split.
 
     Attributes:
-        use: what the split is for.
+        use: `train` or `test`.
         usable: clips that can be used.
-        rejected: why others cannot be.
-        warnings: what would be read, but hardly as it was meant.
+        rejected: reasons why other clips cannot be used.
+        warnings: input that can be read, but probably not as intended.
     """
 
     use: str
@@ -63,7 +63,7 @@ def check(config: Config, options: RunOptions) -> int:
     """Read every clip as training and animation would.
 
     Returns:
-        Exit status: 0, or 2 where a clip would be rejected or misread.
+        Exit status: 0, or 2 if a clip would be rejected or misread.
     """
     model = initial_model(config)
     fabric = make_fabric(options.device_ids)
@@ -121,7 +121,7 @@ def _training(config: Config, loader: ClipLoader, devices: int) -> Findings:
 
 
 def _animation(config: Config, loader: ClipLoader) -> Findings:
-    """The clips of the pairs, and test clips that are in none; only driving clips need action units."""
+    """Check the clips of the animation pairs and the other test clips; only driving clips need action units."""
     found = Findings("test")
     try:
         drives = {clip.path: (clip, False) for clip in split_clips(config.dataset_params, "test")}

@@ -1,6 +1,6 @@
-"""Training pairs: two frames of one clip, and the order in which an epoch draws them.
+"""Training pairs, two frames of one clip each, and the sampler of an epoch.
 
-Sampling is a pure function of (seed, epoch, index): neither the number of workers nor their order changes a pair.
+Sampling is a pure function of (seed, epoch, index), independent of the number and order of the workers.
 
 Legend: T frames, H x W image.
 """
@@ -24,12 +24,12 @@ class FramesDataset(Dataset[dict[str, Any]]):
     """Training pairs: two frames of one clip with their landmarks and action-unit difference.
 
     Args:
-        clips: at least two frames each.
+        clips: with at least two frames each.
         params: the section `dataset_params`.
         seed: of sampling and augmentation.
-        num_repeats: passes over the clips in an epoch.
+        num_repeats: passes over the clips per epoch.
     Raises:
-        ClipError: a clip of one frame, or head motion to be removed from clips without landmarks.
+        ClipError: a clip of one frame, or a clip without landmarks if head motion is to be removed.
     """
 
     def __init__(self, clips: list[LoadedClip], params: DatasetParams, *, seed: int, num_repeats: int):
@@ -53,8 +53,8 @@ class FramesDataset(Dataset[dict[str, Any]]):
 
         Returns:
             `source`, `driving` uint8 (3, H, W); `source_landmarks`, `driving_landmarks` float32 (68, 2) in [-1, 1];
-            `source_au`, `au_diff` float32 (17, 2), intensities of the source and driving minus source; `subject`,
-            number of the person; `augmentation`, what `augmentation.augment` applies.
+            `source_au`, `au_diff` float32 (17, 2), intensities of the source, and driving minus source; `subject`,
+            index of the person; `augmentation`, parameters for `augmentation.augment`.
         """
         epoch, index = item
         rng = np.random.default_rng((self.seed, epoch, index))
@@ -85,13 +85,12 @@ class FramesDataset(Dataset[dict[str, Any]]):
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Shuffled (epoch, index) keys of this process's share of an epoch; the same for any number of workers.
+    """Shuffled (epoch, index) keys of the pairs that this process trains on.
 
     Args:
-        length: pairs of an epoch.
-        batch_size: pairs a step on each device; what fills no step on every device is left out.
-        rank, world_size: this process among all.
-        start: keys of the epoch that are already done.
+        length: pairs per epoch.
+        batch_size: per device; the last pairs that fill no batch on every device are dropped.
+        rank, world_size: index of this process, and number of processes.
     """
 
     def __init__(self, length: int, batch_size: int, *, seed: int, rank: int = 0, world_size: int = 1):
@@ -104,11 +103,11 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     @property
     def steps(self) -> int:
-        """Steps of an epoch."""
+        """Steps per epoch."""
         return self.length // (self.batch_size * self.world_size)
 
     def start(self, epoch: int, steps_done: int = 0) -> None:
-        """Choose the epoch, and how many of its steps to leave out because they are done."""
+        """Select the epoch, and the number of its steps to skip because they are done."""
         self.epoch, self.steps_done = epoch, steps_done
 
     def __len__(self) -> int:

@@ -1,4 +1,4 @@
-"""The run folder: settings, log, losses step by step, pictures, checkpoints."""
+"""The run folder: settings, log, losses of every step, images, checkpoints."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger("run")
 
 
 def run_folder(log_dir: Path, stem: str) -> Path:
-    """Make the folder of a new run, `LOG_DIR/<stem>_<time>`; a second run of the same second gets a number."""
+    """Create the folder of a new run, `LOG_DIR/<stem>_<time>`; further runs in the same second get a number."""
     name = f"{stem}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
     for number in range(100):
         folder = log_dir / (name if not number else f"{name}_{number}")
@@ -33,12 +33,12 @@ def run_folder(log_dir: Path, stem: str) -> Path:
             return folder
         except FileExistsError:
             continue
-    raise FileExistsError(f"{log_dir / name}: a hundred runs started this second; try again")
+    raise FileExistsError(f"{log_dir / name}: 100 runs were started in this second; try again")
 
 
 @contextmanager
 def log_to_file(folder: Path) -> Iterator[None]:
-    """Append everything that is logged in this context to `log.txt` of a folder."""
+    """Append everything that is logged inside the context to `log.txt` of a folder."""
     handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
@@ -50,12 +50,12 @@ def log_to_file(folder: Path) -> Iterator[None]:
 
 
 class RunLogger:
-    """Writes a training run into its folder; a context manager.
+    """Writer of a training run; a context manager.
 
     Args:
-        folder: exists.
+        folder: existing run folder.
         config: resolved experiment, written to `config.yaml`.
-        keep_checkpoints: how many of the newest numbered checkpoints stay; None keeps all.
+        keep_checkpoints: number of newest numbered checkpoints to keep; None keeps all.
         checkpoint_suffix: published ending of checkpoint names.
     """
 
@@ -78,21 +78,21 @@ class RunLogger:
         self._open.close()
 
     def log_step(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
-        """Append a line of `stats.jsonl` and the TensorBoard curves; `step` counts from the run's beginning."""
+        """Append a line to `stats.jsonl` and the TensorBoard curves; `step` counts from the start of the run."""
         self._stats.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
         self._stats.flush()
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
 
-    def log_picture(self, epoch: int, picture: NDArray[np.uint8]) -> None:
-        """Write an epoch's picture grid, uint8 (H, W, 3)."""
+    def log_image(self, epoch: int, image: NDArray[np.uint8]) -> None:
+        """Write the image grid of an epoch, uint8 (H, W, 3)."""
         folder = self.folder / "train-vis"
         folder.mkdir(exist_ok=True)
-        iio.imwrite(folder / f"{epoch:08d}-rec.png", picture)
-        self._board.add_image("pictures", picture, epoch, dataformats="HWC")
+        iio.imwrite(folder / f"{epoch:08d}-rec.png", image)
+        self._board.add_image("pictures", image, epoch, dataformats="HWC")
 
     def save_epoch(self, epoch: int, contents: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of a finished epoch and remove those that are no longer to be kept."""
+        """Write the checkpoint of a finished epoch and remove those beyond `keep_checkpoints`."""
         path = self.folder / f"{epoch:08d}{self.checkpoint_suffix}"
         write_checkpoint(path, contents)
         if self.keep_checkpoints is not None:
@@ -103,7 +103,7 @@ class RunLogger:
         return path
 
     def save_interrupted(self, contents: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of a run that was stopped between two epochs' ends."""
+        """Write the checkpoint of a run that was stopped within an epoch."""
         path = self.folder / f"interrupted{self.checkpoint_suffix}"
         write_checkpoint(path, contents)
         return path

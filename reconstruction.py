@@ -78,12 +78,12 @@ def _reconstruct_clip(
 ) -> dict[str, Any]:
     """Generate one clip, write it beside the true one, and return its row of `results.csv`."""
     params, clip = config.reconstruction_params, job.clip
-    truth = clip.cached.frames()
+    truth = list(clip.cached.frames())
     frames = [generated.frame for generated in engine.reconstruct(clip)]
     write_frames(folder, frames)
     video = ""
     if params.format != ".png":
-        beside = side_by_side(list(truth), frames)
+        beside = side_by_side(truth, frames)
         path = folder.with_name(f"{folder.name}{params.format}")
         video = write_video(path, beside, loader.fps(clip), crf=config.animate_params.crf).name
     ours = picture_metrics(truth, frames)

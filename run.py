@@ -4,14 +4,18 @@ import argparse
 import logging
 import sys
 from collections.abc import Callable
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
+from config.experiment import Config
 from config.load import load_config, load_preparation
 from config.options import RunOptions
+from config.preparation import PrepareConfig
 from errors import UserError
 
-# Imported only when the experiment has been checked: deep-learning libraries take seconds to load.
+# Imported after the experiment file has been checked: deep-learning libraries take seconds to load.
 MODES = {
     "train": "train:train",
     "train_avd": "train_avd:train_avd",
@@ -29,34 +33,49 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every option is accepted with hyphens and with underscores."""
     parser = argparse.ArgumentParser(description="Micro-expression generation: prepare, train, reconstruct, animate.")
 
-    def add(name: str, **settings) -> None:
+    def add(name: str, **settings: Any) -> None:
         parser.add_argument(*dict.fromkeys((name, f"--{name[2:].replace('-', '_')}")), **settings)
 
     add("--config", required=True, type=Path, metavar="YAML", help="experiment file")
     add("--mode", default="train", choices=MODES, help="what to do (default: %(default)s)")
-    add("--checkpoint", type=Path, help="weights to go on from or to generate with; results go beside them")
-    add("--log-dir", type=Path, default=Path("log"), help="folder of run folders (default: %(default)s)")
+    add("--checkpoint", type=Path, help="checkpoint to resume from or to generate with")
+    add("--log-dir", type=Path, default=Path("log"), help="folder for run folders (default: %(default)s)")
     add("--device-ids", type=_device_ids, metavar="0,1", help="CUDA devices (default: the first, or the CPU)")
     add(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, e.g. train_params.batch_size=4"
     )
-    add("--seed", type=int, help="short for --set seed=N")
-    add("--dry-run", action="store_true", help="print settings, network sizes and data, and stop")
-    add("--verbose", action="store_true", help="say more, and show where errors come from")
-    add("--source", type=Path, help="animate: face to animate, a picture")
-    add("--driving", type=Path, help="animate: clip whose movement it gets, a video or a folder of frames")
-    add("--result", type=Path, help="animate: video to write")
-    add("--reference-frame", type=int, default=0, metavar="N", help="animate: frame of the clip that is neutral")
+    add("--seed", type=int, help="same as --set seed=N")
+    add("--dry-run", action="store_true", help="print settings, network sizes and number of clips, and exit")
+    add("--verbose", action="store_true", help="log debug messages, and tracebacks of errors")
+    add("--source", type=Path, help="animate: image of the face to animate")
+    add("--driving", type=Path, help="animate: driving clip, a video or a folder of frames")
+    add("--result", type=Path, help="animate: video to write (.mp4 or .gif)")
+    add(
+        "--reference-frame",
+        type=int,
+        default=0,
+        metavar="N",
+        help="animate: neutral frame of the clip",
+    )
     add("--source-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the source")
-    add("--driving-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the clip or its first frame")
+    add(
+        "--driving-landmarks",
+        type=Path,
+        metavar="FILE",
+        help="animate: 68 landmarks of the clip or its first frame",
+    )
     add("--driving-au", type=Path, metavar="FILE", help="animate: action-unit table of the clip")
     add("--au", metavar="CODE", help="animate: FACS code instead of a clip, e.g. AU4=2.0,AU7=1.5,L12=1 or 4+L7B")
-    for name, meaning in (("onset", "last at rest"), ("apex", "strongest"), ("offset", "first at rest again")):
-        add(f"--{name}", type=int, metavar="N", help=f"animate --au: frame, from 0, that is the {meaning}")
+    for name, meaning in (
+        ("onset", "last frame at rest"),
+        ("apex", "strongest frame"),
+        ("offset", "first frame at rest again"),
+    ):
+        add(f"--{name}", type=int, metavar="N", help=f"animate --au: {meaning}, counted from 0")
     add("--frames", type=int, metavar="N", help="animate --au: length of the clip (default: offset + onset)")
-    add("--fps", type=float, help="animate --au and --au-list: frames a second (default: dataset_params.fps)")
-    add("--au-list", type=Path, metavar="CSV", help="animate: many codes, columns source,au,onset,apex,offset")
-    strength = "animate: intensity, 0 to 5, of action units whose code gives none (default: %(default)s)"
+    add("--fps", type=float, help="animate --au and --au-list: frames per second (default: dataset_params.fps)")
+    add("--au-list", type=Path, metavar="CSV", help="animate: CSV file of codes, columns source,au,onset,apex,offset")
+    strength = "animate: intensity, 0 to 5, of action units without a letter or number (default: %(default)s)"
     add("--au-intensity", type=float, default=2.0, metavar="X", help=strength)
     return parser.parse_args(arguments)
 
@@ -69,35 +88,17 @@ def _device_ids(text: str) -> tuple[int, ...]:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Read the experiment and run the mode; returns the exit status."""
+    """Read the experiment file and run the mode; returns the exit status."""
     assignments = arguments.set + ([f"seed={arguments.seed}"] if arguments.seed is not None else [])
+    config: Config | PrepareConfig
     if arguments.mode == PREPARE:
         config = load_preparation(arguments.config, assignments)
     else:
         config, notices = load_config(arguments.config, assignments)
         if notices:
             logging.info("%s: a published experiment, read with %s", arguments.config, "; ".join(notices))
-    options = RunOptions(
-        config_path=arguments.config,
-        checkpoint=arguments.checkpoint,
-        log_dir=arguments.log_dir,
-        device_ids=arguments.device_ids,
-        source=arguments.source,
-        driving=arguments.driving,
-        result=arguments.result,
-        reference_frame=arguments.reference_frame,
-        source_landmarks=arguments.source_landmarks,
-        driving_landmarks=arguments.driving_landmarks,
-        driving_au=arguments.driving_au,
-        au=arguments.au,
-        onset=arguments.onset,
-        apex=arguments.apex,
-        offset=arguments.offset,
-        frames=arguments.frames,
-        fps=arguments.fps,
-        au_list=arguments.au_list,
-        au_intensity=arguments.au_intensity,
-    )
+    given = {field.name: getattr(arguments, field.name) for field in fields(RunOptions) if field.name != "config_path"}
+    options = RunOptions(config_path=arguments.config, **given)
     dry_run = DRY_RUNS.get(arguments.mode, "check:describe")
     return _load(dry_run if arguments.dry_run else MODES[arguments.mode])(config, options)
 
@@ -108,7 +109,7 @@ def _load(entry: str) -> Callable[..., int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point: user mistakes end in one message and status 2."""
+    """Entry point; a user mistake prints one message and returns status 2."""
     parsed = parse_arguments(arguments)
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if parsed.verbose else logging.INFO)
     for noisy in ("matplotlib", "PIL", "numba", "fsspec", "libav"):

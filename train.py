@@ -1,13 +1,12 @@
-"""The training loop, one for every family and every number of devices."""
+"""The training loop, one for all families and any number of devices."""
 
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from config.sections import TrainAUParams, TrainAVDParams, TrainParams
 from core.checkpoints import checkpoint_contents, finished_epoch, load_networks, load_optimisers, read_checkpoint
 from core.devices import make_fabric, seed_step
 from core.models import initial_model, load_au_estimator, load_vgg19
+from core.stop_signal import StopSignal, ignore_interrupt
 from errors import UserError
 from frames_dataset import EpochSampler, FramesDataset
 from logger import RunLogger, run_folder
@@ -34,19 +34,21 @@ from modules.model import Optimiser, Trainable
 from output.visualizer import Visualizer
 from sync_batchnorm import synchronise
 
+Bar: TypeAlias = "tqdm[NoReturn] | None"
+
 log = logging.getLogger("train")
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is trained.
+    """A training task.
 
     Attributes:
-        section: epochs, batches, learning-rate milestones.
-        losses: method of the model that gives the losses, `losses` or `avd_losses`.
+        section: its config section, with epochs, batch size and learning-rate milestones.
+        losses: name of the model's method that computes the losses, `losses` or `avd_losses`.
         optimisers: by name in checkpoints.
-        mode: key of the model's published checkpoint names.
-        remove_head_motion: undo the head's own movement between the frames of a pair.
+        mode: command-line mode, the key of the model's checkpoint suffixes and epoch keys.
+        remove_head_motion: remove the rigid head motion between the frames of a pair.
     """
 
     section: TrainParams | TrainAVDParams | TrainAUParams
@@ -57,7 +59,7 @@ class Job:
 
 
 def train(config: Config, options: RunOptions) -> int:
-    """`--mode train`: a new run, or with `--checkpoint` the rest of one, in its own folder.
+    """`--mode train`: start a run in a folder of its own, or resume one with `--checkpoint`.
 
     Returns:
         Exit status: 0, or 128 + signal of an interrupted run.
@@ -68,12 +70,10 @@ def train(config: Config, options: RunOptions) -> int:
     fabric = make_fabric(options.device_ids, section.precision, section.num_nodes)
     fabric.launch()
     model = initial_model(config)
-    settings = section.model_dump()
-    wants_vgg = any(settings.get("loss_weights", {}).get("perceptual", ()))
-    vgg = load_vgg19(section.perceptual_network) if wants_vgg else None
+    vgg = load_vgg19(section.perceptual_network) if section.needs_vgg19 else None
     estimator = load_au_estimator(section.au_estimator) if section.needs_au_estimator else None
     try:
-        optimisers = model.prepare_training(settings, vgg, estimator)
+        optimisers = model.prepare_training(section, vgg, estimator)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
     job = Job(section, "losses", optimisers, "train", config.dataset_params.remove_head_motion)
@@ -88,14 +88,15 @@ def run_job(
     job: Job,
     report: Callable[[Path], None] | None = None,
 ) -> int:
-    """Load what is needed, train, and say how it ended.
+    """Load checkpoint and clips, then train.
 
     Args:
-        report: called with the run folder, on one process, when all epochs are done.
+        report: called with the run folder, in the main process, after the last epoch.
     Returns:
         Exit status.
     """
-    contents, epoch, step, folder = {}, 0, 0, None
+    contents: dict[str, Any] = {}
+    epoch, step, folder = 0, 0, None
     if options.checkpoint:
         contents = read_checkpoint(options.checkpoint)
         load_networks(model, contents, config, options.checkpoint)
@@ -104,10 +105,10 @@ def run_job(
             epoch_key = model.epoch_keys[job.mode]
             epoch, step = finished_epoch(contents, epoch_key, options.checkpoint) + 1, contents.get("step", 0)
     if epoch >= job.section.num_epochs:
-        raise UserError(f"{options.checkpoint}: all {job.section.num_epochs} epochs are done; raise num_epochs")
+        raise UserError(f"{options.checkpoint}: all {job.section.num_epochs} epochs are finished; raise num_epochs")
     dataset = training_pairs(config, model, fabric, job.section.num_repeats)
     trainer = Trainer(fabric, config, model, job, dataset, folder or new_folder(fabric, options, job.mode))
-    if folder:
+    if folder and options.checkpoint:
         load_optimisers(job.optimisers, contents, options.checkpoint)
     with logging_redirect_tqdm():
         status = trainer.run(epoch, step)
@@ -119,14 +120,14 @@ def run_job(
 
 
 def new_folder(fabric: Fabric, options: RunOptions, mode: str) -> Path:
-    """Make the folder of a new run, the same on every rank."""
+    """Create the folder of a new run, the same for every process."""
     stem = options.config_path.stem if mode == "train" else f"{options.config_path.stem}-{mode}"
     folder = run_folder(options.log_dir, stem) if fabric.is_global_zero else None
     return Path(fabric.broadcast(str(folder)))
 
 
 def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats: int) -> FramesDataset:
-    """Clips of the train split as pairs; rank 0 decodes them first, the others find them in the cache."""
+    """Training pairs of the train split; the main process decodes the clips first, the others read its cache."""
     loader = make_clip_loader(
         config.dataset_params,
         str(fabric.device),
@@ -142,14 +143,14 @@ def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats
 
 
 class Trainer:
-    """Steps through epochs.
+    """Trains a model epoch by epoch.
 
     Args:
-        fabric: launched.
+        fabric: already launched.
         model: prepared for training; moved to the device here.
-        folder: of the run.
+        folder: run folder.
     Raises:
-        UserError: an epoch has no full batch.
+        UserError: the data set is smaller than one batch.
     """
 
     def __init__(
@@ -174,27 +175,29 @@ class Trainer:
             num_workers=workers,
             pin_memory=fabric.device.type == "cuda",
             persistent_workers=workers > 0,
-            worker_init_fn=_ignore_interrupt,
+            worker_init_fn=ignore_interrupt,
         )
-        self.loader = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
-        # PyTorch synchronises it on GPUs alone.
+        self.loader: Iterable[Any] = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        # PyTorch can synchronise batch normalisation on GPUs only.
         if fabric.world_size > 1 and config.train_params.use_sync_bn and fabric.device.type == "cuda":
-            log.info("%d batch normalisations see the batches of all devices", synchronise(model))
+            log.info("synchronised %d batch normalisations over all devices", synchronise(model))
         self.wrapped = fabric.setup_module(model)
         for method in (job.losses, "discriminator_losses"):
             self.wrapped.mark_forward_method(method)
-        self.steppers = {name: fabric.setup_optimizers(entry.optimizer) for name, entry in job.optimisers.items()}
+        self.steppers: dict[str, Any] = {
+            name: fabric.setup_optimizers(entry.optimizer) for name, entry in job.optimisers.items()
+        }
         self.base_rates = {
             name: [group["lr"] for group in entry.optimizer.param_groups] for name, entry in job.optimisers.items()
         }
         self.visualizer = Visualizer(config.visualizer_params)
 
     def run(self, epoch: int, step: int) -> int:
-        """Train from `step` of `epoch` to the end; returns the exit status."""
+        """Train from `step` of `epoch` to the last epoch; returns the exit status."""
         section = self.job.section
         steps = self.sampler.steps
         if not self.fabric.is_global_zero:
-            return self._epochs(epoch, step, None, None)
+            return self._train_epochs(epoch, step, None, None)
         images = steps * section.batch_size * self.fabric.world_size
         log.info("run folder: %s", self.folder)
         with (
@@ -212,29 +215,31 @@ class Trainer:
                 disable=None,
             ) as bar,
         ):
-            return self._epochs(epoch, step, logger, bar)
+            return self._train_epochs(epoch, step, logger, bar)
 
-    def _epochs(self, epoch: int, step: int, logger: RunLogger | None, bar: tqdm | None) -> int:
-        with _StopRequest() as stop:
+    def _train_epochs(self, epoch: int, step: int, logger: RunLogger | None, bar: Bar) -> int:
+        with StopSignal() as stop:
             for current in range(epoch, self.job.section.num_epochs):
-                done = self._epoch(current, step, stop, logger, bar)
+                done = self._train_epoch(current, step, stop, logger, bar)
                 if done < self.sampler.steps:
-                    return self._interrupted(current - 1, done, stop, logger)
+                    return self._save_interrupted(current - 1, done, stop, logger)
                 step = 0
                 last = current + 1 == self.job.section.num_epochs
                 if logger and (last or (current + 1) % self.job.section.checkpoint_freq == 0):
-                    log.info("epoch %d: wrote %s", current, logger.save_epoch(current, self._contents(current, 0)))
-                if self._agreed(stop) and not last:
-                    return self._interrupted(current, 0, stop, logger)
+                    log.info("epoch %d: wrote %s", current, logger.save_epoch(current, self._checkpoint(current, 0)))
+                if self._any_process_stops(stop) and not last:
+                    return self._save_interrupted(current, 0, stop, logger)
         return 0
 
-    def _epoch(self, epoch: int, done: int, stop: "_StopRequest", logger: RunLogger | None, bar: tqdm | None) -> int:
-        """Train one epoch from its step `done`; returns how many of its steps are done."""
+    def _train_epoch(self, epoch: int, done: int, stop: StopSignal, logger: RunLogger | None, bar: Bar) -> int:
+        """Train one epoch from its step `done`; returns the number of its steps that are done."""
         self._set_learning_rates(epoch)
         self.wrapped.train()
         self.sampler.start(epoch, done)
         images = self.job.section.batch_size * self.fabric.world_size
-        batch, generated, history = {}, {}, []
+        batch: dict[str, Tensor] = {}
+        generated: dict[str, Any] = {}
+        history: list[dict[str, float]] = []
         began = time.perf_counter()
         for raw in self.loader:
             seed_step(self.config.seed, epoch, done, self.fabric.global_rank)
@@ -243,7 +248,7 @@ class Trainer:
             done += 1
             if logger and bar is not None:
                 ended = time.perf_counter()
-                values = {**terms, "images_per_second": images / (ended - began), **self._state_of_device()}
+                values = {**terms, "images_per_second": images / (ended - began), **self._device_state()}
                 began = ended
                 history.append(values)
                 logger.log_step(epoch, epoch * self.sampler.steps + done - 1, values)
@@ -251,33 +256,43 @@ class Trainer:
                     {"epoch": epoch, **{name: f"{value:.4f}" for name, value in terms.items()}}, refresh=False
                 )
                 bar.update(images)
-            if self._agreed(stop):
+            if self._any_process_stops(stop):
                 break
         if history:
             log.info("epoch %d: %s", epoch, ", ".join(f"{name} {value:.4g}" for name, value in _means(history).items()))
         if logger and generated:
-            logger.log_picture(epoch, self.visualizer.grid(batch["source"], batch["driving"], generated))
+            logger.log_image(epoch, self.visualizer.grid(batch["source"], batch["driving"], generated))
         return done
 
     def _step(self, batch: Mapping[str, Tensor], epoch: int, step: int) -> tuple[dict[str, float], dict[str, Any]]:
-        """One step of the optimisers, and of the adversary after them; returns the losses as numbers."""
-        terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
-        numbers = self._descend(terms, epoch, step, adversary=False)
-        adversary = self.wrapped.discriminator_losses(batch, generated) if generated else {}
-        if adversary:
-            numbers |= self._descend(adversary, epoch, step, adversary=True)
+        """Step all optimisers, the discriminator's last; returns the losses as numbers and the generated tensors."""
+        # Fabric applies no autocast to methods other than `forward` on a single device.
+        with self.fabric.autocast():
+            terms, generated = getattr(self.wrapped, self.job.losses)(batch, epoch)
+        numbers = self._step_optimisers(terms, epoch, step, adversary=False)
+        with self.fabric.autocast():
+            discriminator_terms = self.wrapped.discriminator_losses(batch, generated) if generated else {}
+        if discriminator_terms:
+            numbers |= self._step_optimisers(discriminator_terms, epoch, step, adversary=True)
         return numbers, generated
 
-    def _descend(self, terms: Mapping[str, Tensor], epoch: int, step: int, *, adversary: bool) -> dict[str, float]:
+    def _step_optimisers(
+        self, terms: Mapping[str, Tensor], epoch: int, step: int, *, adversary: bool
+    ) -> dict[str, float]:
+        """Back-propagate the sum of the losses and step the optimisers of the generating networks, or of the adversary.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
         values = torch.stack([term.detach().float() for term in terms.values()])
         numbers = dict(zip(terms, values.tolist(), strict=True))
         broken = [name for name, value in numbers.items() if not value - value == 0]  # NaN and infinity
         if broken:
             raise UserError(
-                f"epoch {epoch}, step {step}: {', '.join(broken)} is not finite; go on from the last checkpoint in "
+                f"epoch {epoch}, step {step}: {', '.join(broken)} is not finite; resume from the last checkpoint in "
                 f"{self.folder} with a lower learning rate or precision 32"
             )
-        self.fabric.backward(sum(terms.values()))
+        self.fabric.backward(sum(terms.values(), start=torch.zeros((), device=self.fabric.device)))
         for name, entry in self.job.optimisers.items():
             if entry.adversary == adversary and epoch >= entry.start_epoch:
                 self.fabric.strategy.precision.unscale_gradients(entry.optimizer)
@@ -296,61 +311,36 @@ class Trainer:
             for group, rate in zip(entry.optimizer.param_groups, self.base_rates[name], strict=True):
                 group["lr"] = rate * 0.1**passed
 
-    def _state_of_device(self) -> dict[str, float]:
+    def _device_state(self) -> dict[str, float]:
         optimizer = next(iter(self.job.optimisers.values())).optimizer
         state = {"learning_rate": optimizer.param_groups[0]["lr"]}
         if self.fabric.device.type == "cuda":
             state["peak_memory_mib"] = torch.cuda.max_memory_allocated(self.fabric.device) / 2**20
         return state
 
-    def _contents(self, epoch: int, step: int) -> dict[str, Any]:
+    def _checkpoint(self, epoch: int, step: int) -> dict[str, Any]:
         epoch_key = self.model.epoch_keys[self.job.mode]
         return checkpoint_contents(
             self.config, self.model, self.job.optimisers, epoch=epoch, step=step, epoch_key=epoch_key
         )
 
-    def _agreed(self, stop: "_StopRequest") -> bool:
-        """Whether any process was asked to stop; all must end after the same step."""
+    def _any_process_stops(self, stop: StopSignal) -> bool:
+        """True if any process received a stop signal; all must end after the same step."""
         if self.fabric.world_size == 1:
-            return stop.signal is not None
-        asked = torch.tensor(float(stop.signal is not None), device=self.fabric.device)
-        return bool(self.fabric.all_reduce(asked, reduce_op="sum") > 0)
+            return stop.number is not None
+        received = torch.tensor(float(stop.number is not None), device=self.fabric.device)
+        total = self.fabric.all_reduce(received, reduce_op="sum")
+        assert isinstance(total, Tensor), "a reduced tensor is a tensor"
+        return bool(total > 0)
 
-    def _interrupted(self, epoch: int, step: int, stop: "_StopRequest", logger: RunLogger | None) -> int:
+    def _save_interrupted(self, epoch: int, step: int, stop: StopSignal, logger: RunLogger | None) -> int:
         if logger:
-            path = logger.save_interrupted(self._contents(epoch, step))
-            log.warning("stopped; the same command with --checkpoint %s goes on", path)
-        return 128 + (stop.signal or signal.SIGTERM)
+            path = logger.save_interrupted(self._checkpoint(epoch, step))
+            log.warning("stopped; resume by the same command with --checkpoint %s", path)
+        return 128 + (stop.number or signal.SIGTERM)
 
 
 def _means(history: list[dict[str, float]]) -> dict[str, float]:
-    """Mean of each value over the steps that have it; not every step has every loss."""
+    """Mean of each value over the steps that have it, because some losses are not computed in every step."""
     names = dict.fromkeys(name for values in history for name in values)
     return {name: float(np.mean([values[name] for values in history if name in values])) for name in names}
-
-
-class _StopRequest:
-    """Notes Ctrl-C and SIGTERM, so that the step at hand can be finished; a second Ctrl-C stops at once."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> "_StopRequest":
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = number
-        log.warning("stopping after this step; once more to stop at once")
-        signal.signal(number, self._before[number])
-
-
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; the training process alone decides."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Training of the action-unit estimator, which judges pictures for the relative action-unit constraint."""
+"""Training of the action-unit estimator for the relative action-unit constraint."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,8 @@ from config.options import RunOptions
 from core.devices import make_fabric
 from core.files import write_text
 from errors import UserError
-from faces.action_units import ACTION_UNITS, SIDES
+from faces.action_unit_tables import ACTION_UNITS
+from faces.action_units import SIDES
 from faces.alignment import fit_similarity_robust
 from faces.au_geometry import read_geometry
 from modules.au_estimator import AUEstimator
@@ -25,7 +26,7 @@ log = logging.getLogger("train_au")
 
 REPORT = "au_estimator.csv"
 COLUMNS = ("au", "clips", "mae", "r", "r_difference")
-LEAST_MOVEMENT = 0.02  # of an intensity, 0 to 1, for a clip to count as showing an action unit
+MIN_CHANGE = 0.02  # of an intensity, 0 to 1, from which a clip counts as showing an action unit
 
 
 def train_au(config: Config, options: RunOptions) -> int:
@@ -42,7 +43,7 @@ def train_au(config: Config, options: RunOptions) -> int:
     torch.manual_seed(config.seed)
     geometry = read_geometry()[:, SIDES.index("left")]
     model = AUEstimator(torch.from_numpy(geometry).float())
-    optimisers = model.prepare_training(section.model_dump())
+    optimisers = model.prepare_training(section)
 
     def report(folder: Path) -> None:
         write_report(folder / REPORT, config, model, str(fabric.device))
@@ -52,10 +53,10 @@ def train_au(config: Config, options: RunOptions) -> int:
 
 
 def write_report(path: Path, config: Config, model: AUEstimator, device: str) -> None:
-    """Measure the estimator on the test clips, say it and write it, a row an action unit.
+    """Measure the estimator on the test clips; log and write the results, one row per action unit.
 
-    Columns: clips that show the unit; mean absolute error of the intensity, Pearson correlation of the intensity, and
-    of its difference to the clip's first frame, over all frames of all clips, left and right averaged.
+    Columns: number of clips that show the unit; mean absolute error of the intensity; Pearson correlation of the
+    intensity, and of its difference from the first frame of the clip. Over all frames, both sides averaged.
     """
     try:
         clips = split_clips(config.dataset_params, "test")
@@ -74,7 +75,7 @@ def write_report(path: Path, config: Config, model: AUEstimator, device: str) ->
 
 
 def measure(model: AUEstimator, clips: list[LoadedClip]) -> list[dict[str, float]]:
-    """Rows of the report; a correlation with something that does not change is NaN."""
+    """Rows of the report; a correlation with constant values is NaN."""
     found = [_estimate(model, clip) for clip in clips]
     true = [clip.action_units.mean(-1) for clip in clips if clip.action_units is not None]
     rows = []
@@ -83,7 +84,7 @@ def measure(model: AUEstimator, clips: list[LoadedClip]) -> list[dict[str, float
         change, asked = (
             np.concatenate([v[:, i] - v[0, i] for v in values]) for values in ([f[1] for f in found], true)
         )
-        shown = sum(np.ptp(v[:, i]) > LEAST_MOVEMENT for v in true)
+        shown = sum(np.ptp(v[:, i]) > MIN_CHANGE for v in true)
         error = round(float(np.abs(intensity - wanted).mean()), 4)
         correlations = (_correlation(intensity, wanted), _correlation(change, asked))
         rows.append(dict(zip(COLUMNS, (unit, shown, error, *correlations), strict=True)))
@@ -104,7 +105,8 @@ def _estimate(model: AUEstimator, clip: LoadedClip) -> tuple[NDArray[np.float32]
         intensities = [model(frame[None], points[None]) for frame, points in zip(frames, landmarks, strict=True)]
         faces = [model.halves(frame[None], points[None]) for frame, points in zip(frames, landmarks, strict=True)]
         differences = [model.difference_of_halves(faces[0], face, landmarks[:1], rest) for face in faces]
-    return tuple(torch.cat(values).mean(-1).cpu().numpy() for values in (intensities, differences))
+    found, changes = (torch.cat(values).mean(-1).cpu().numpy() for values in (intensities, differences))
+    return found, changes
 
 
 def _correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -1,4 +1,4 @@
-"""Training of the AVD network, which carries movement from one person to another; every other network is frozen."""
+"""Training of the AVD network, which transfers motion between identities; all other networks are frozen."""
 
 from config.experiment import Config
 from config.options import RunOptions
@@ -9,7 +9,7 @@ from train import Job, run_job
 
 
 def train_avd(config: Config, options: RunOptions) -> int:
-    """`--mode train_avd`: needs the checkpoint of a trained model; goes on where the checkpoint is one of this mode.
+    """`--mode train_avd`: start from the checkpoint of a trained model, or resume from one of this mode.
 
     Returns:
         Exit status: 0, or 128 + signal of an interrupted run.
@@ -17,15 +17,15 @@ def train_avd(config: Config, options: RunOptions) -> int:
         UserError: no checkpoint, or data or settings that cannot be used.
     """
     if options.checkpoint is None:
-        raise UserError("--mode train_avd: expected --checkpoint with the weights of --mode train, got none")
+        raise UserError("--mode train_avd: --checkpoint with the weights of --mode train is required")
     section = config.train_avd_params
     if section.batch_size < 2:
-        raise UserError("train_avd_params.batch_size: expected at least 2, because the network normalises over a batch")
+        raise UserError("train_avd_params.batch_size: expected at least 2 for batch normalisation")
     fabric = make_fabric(options.device_ids, "32", config.train_params.num_nodes)
     fabric.launch()
     model = initial_model(config)
     try:
-        optimisers = model.prepare_avd(section.model_dump())
+        optimisers = model.prepare_avd(section)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
     job = Job(section, "avd_losses", optimisers, "train_avd", config.dataset_params.remove_head_motion)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks.timing import in_turns
+from config.family_sections import PriorParams
 from modules.facial_prior import AU_POINTS, PriorMaps, equally_weighted
 
 BATCH, IMAGE, MAP = 8, 256, 64
@@ -27,8 +28,8 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     points = torch.rand(BATCH, AU_POINTS, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     pixels = ((points + 1) / 2 * (IMAGE - 1)).double().numpy()
-    ewp = PriorMaps(distance="l1", convention="published")
-    awp = PriorMaps(distance="l2", convention="published")
+    ewp = PriorMaps(PriorParams(convention="published"), "ewp")
+    awp = PriorMaps(PriorParams(convention="published"), "awp")
     print("            ours ms  NumPy ms  ratio")
     for name, ours, published in (
         ("EWP", lambda: equally_weighted(ewp(points, (MAP, MAP), IMAGE)), lambda: published_ewp(pixels)),

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from modules.geometry import make_coordinate_grid
-from modules.thin_plate_spline import TPS
+from modules.tps.dense_motion import keypoint_splines
 
 # Brows, eyes, lips and nose move with expressions; of the jaw, whose points slide along its edge, only anchors.
 CHOSEN = [*range(17, 28), 30, 31, 33, 35, *range(36, 60), 61, 62, 63, 65, 66, 67, 0, 4, 8, 12, 16]
@@ -43,7 +43,7 @@ def worst_weight(groups: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
     control = shapes[:, groups]  # -> (S, G, 5, 2)
     unit = torch.eye(5).reshape(5, 1, 1, 5, 1) * torch.tensor([1.0, 0.0])  # the i-th point moved along x
     frame = make_coordinate_grid((9, 9), control).reshape(-1, 2)
-    spline = TPS(control.expand(5, *control.shape), control + 1e-2 * unit)
+    spline = keypoint_splines(control.expand(5, *control.shape), control + 1e-2 * unit, "exact")
     weights = (spline(frame)[..., 0] - frame[:, 0]) / 1e-2  # -> (5, S, G, N)
     return weights.square().sum(0).sqrt().amax(-1)
 

@@ -49,7 +49,7 @@ class Config(Section):
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """The section `model_params` as `modules.model.build_model` takes it."""
+        """The section `model_params` as plain values, on which keys of generated results depend."""
         return self.model_params.model_dump(exclude={"family"})
 
 

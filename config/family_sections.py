@@ -5,7 +5,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from config.sections import NonNegativeFloat, PerceptualWeights, PositiveFloat, PositiveInt, Section
+from config.sections import (
+    NonNegativeFloat,
+    NonNegativeInt,
+    PerceptualWeights,
+    PositiveFloat,
+    PositiveInt,
+    Section,
+    TrainParams,
+)
 
 
 class HourglassParams(Section):
@@ -25,6 +33,19 @@ class HourglassParams(Section):
         return self
 
 
+class BottleneckParams(Section):
+    """Generator of FOMM and MRAA: encoder, residual blocks, decoder."""
+
+    block_expansion: PositiveInt = 64
+    """Channels of the first level; each level below has twice as many."""
+    max_features: PositiveInt = 512
+    """Upper limit of the channels of a level."""
+    num_down_blocks: PositiveInt = 2
+    """Levels below the first."""
+    num_bottleneck_blocks: NonNegativeInt = 6
+    """Residual blocks at the lowest level."""
+
+
 class PictureWeights(Section):
     """Terms of the loss that compare the prediction with the driving frame."""
 
@@ -40,6 +61,17 @@ class PictureWeights(Section):
         if len(self.perceptual) > 5:
             raise ValueError(f"perceptual: expected at most 5 weights, one a layer, got {len(self.perceptual)}")
         return self
+
+
+class PictureTrainParams(TrainParams):
+    """Training settings of families whose losses compare the prediction with the driving frame."""
+
+    loss_weights: PictureWeights = PictureWeights()
+    """Weights of the losses; 0 leaves a loss out."""
+
+    @property
+    def needs_vgg19(self) -> bool:
+        return any(self.loss_weights.perceptual)
 
 
 class AVDNetworkParams(Section):

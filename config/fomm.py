@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from config.experiment import Config, check_sizes
-from config.family_sections import HourglassParams, PictureWeights, PriorParams
+from config.family_sections import BottleneckParams, HourglassParams, PictureTrainParams, PictureWeights, PriorParams
 from config.sections import (
     AsTuple,
     ModelParams,
@@ -15,7 +15,6 @@ from config.sections import (
     PositiveInt,
     Scales,
     Section,
-    TrainParams,
 )
 
 
@@ -53,15 +52,7 @@ class FommDenseMotionParams(HourglassParams):
     """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
 
 
-class FommGeneratorParams(Section):
-    block_expansion: PositiveInt = 64
-    """Channels of the first level; each level below has twice as many."""
-    max_features: PositiveInt = 512
-    """Upper limit of the channels of a level."""
-    num_down_blocks: PositiveInt = 2
-    """Levels below the first."""
-    num_bottleneck_blocks: NonNegativeInt = 6
-    """Residual blocks at the lowest level."""
+class FommGeneratorParams(BottleneckParams):
     estimate_occlusion_map: bool = True
     """Predict where the warped source is of no use."""
     blend_source: bool = False
@@ -120,7 +111,7 @@ class FommLossWeights(PictureWeights):
     """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
-class FommTrainParams(TrainParams):
+class FommTrainParams(PictureTrainParams):
     lr_generator: NonNegativeFloat = 2e-4
     """Learning rate of the generator."""
     lr_discriminator: NonNegativeFloat = 2e-4

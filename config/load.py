@@ -1,4 +1,4 @@
-"""Reads an experiment: YAML text and `--set` assignments in, a checked `Config` out, or every problem at once."""
+"""Reading of experiment files: YAML and `--set` assignments to a checked `Config`, or one error with all problems."""
 
 import difflib
 import re
@@ -23,13 +23,13 @@ Checked = TypeVar("Checked", bound=Section)
 
 
 class ConfigError(UserError):
-    """An experiment cannot be read; the message names every problem, one a line."""
+    """An experiment file cannot be used; the message has one line per problem."""
 
 
 class Loaded(NamedTuple):
     config: Config
     notices: list[str]
-    """Decisions of a published code base that were written out, as `path: value`."""
+    """Settings added to a published file because its code base has them fixed in code, as `path: value`."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -42,9 +42,7 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key!r} stands twice", key_node.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is repeated", key_node.start_mark)
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -63,10 +61,10 @@ for _tag, (_pattern, _first) in _SCALARS.items():
 
 
 def load_config(path: Path, assignments: list[str] | None = None) -> Loaded:
-    """Read an experiment file and apply `--set` assignments, texts `path.to.key=value` whose value is read as YAML.
+    """Read an experiment file and apply `--set` assignments, `path.to.key=value` with the value in YAML.
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, holds wrong keys or values, or is one of `--mode prepare`.
+        ConfigError: the file is missing, no YAML mapping, one for `--mode prepare`, or has wrong keys or values.
     """
     raw = _read(path, assignments)
     if kind_of(raw) == PREPARATION:
@@ -75,10 +73,10 @@ def load_config(path: Path, assignments: list[str] | None = None) -> Loaded:
 
 
 def load_preparation(path: Path, assignments: list[str] | None = None) -> PrepareConfig:
-    """Read a file of `--mode prepare`; as `load_config`.
+    """Read a file for `--mode prepare`; see `load_config`.
 
     Raises:
-        ConfigError: the file is missing, is no YAML mapping, holds wrong keys or values, or is an experiment.
+        ConfigError: the file is missing, no YAML mapping, an experiment, or has wrong keys or values.
     """
     raw = _read(path, assignments)
     if "prepare_params" not in raw:
@@ -108,8 +106,8 @@ def build_config(raw: dict[str, Any], name: str) -> Loaded:
     """Check a parsed experiment, published or `format: 2`.
 
     Args:
-        raw: nested mapping as YAML gives it, or as a checkpoint holds it.
-        name: what messages call it.
+        raw: nested mapping from YAML or from a checkpoint.
+        name: of the file, for messages.
     Raises:
         ConfigError: wrong keys or values, all of them in one message.
     """
@@ -128,7 +126,7 @@ def build_config(raw: dict[str, Any], name: str) -> Loaded:
 
 
 def _validated(config: type[Checked], raw: dict[str, Any], name: str) -> Checked:
-    """The settings of a parsed file.
+    """Check a parsed file.
 
     Raises:
         ConfigError: wrong keys or values, all of them in one message.
@@ -142,7 +140,7 @@ def _validated(config: type[Checked], raw: dict[str, Any], name: str) -> Checked
 
 
 def parse_value(text: str) -> Any:
-    """Read one value as experiment files do: numbers and lists as such, `006` and `022_3_3` as text."""
+    """Parse one YAML value as in experiment files; `006` and `022_3_3` are text."""
     return _parse(text, f"value {text!r}")
 
 
@@ -208,7 +206,7 @@ def _known_keys(schema: dict[str, Any]) -> list[str]:
 
 
 def _nearest(path: str, known: list[str]) -> str | None:
-    """The known key most like an unknown one: first of the same section, then with the same name elsewhere."""
+    """Known key most similar to an unknown one: first in the same section, then with a similar name elsewhere."""
     section, _, key = path.rpartition(".")
     siblings = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
     match = difflib.get_close_matches(key, siblings, 1, 0.6) or [name for name in siblings if name.startswith(key)]

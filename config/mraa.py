@@ -5,7 +5,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from config.experiment import Config, check_sizes
-from config.family_sections import AVDNetworkParams, HourglassParams, PictureWeights, PriorParams
+from config.family_sections import (
+    AVDNetworkParams,
+    BottleneckParams,
+    HourglassParams,
+    PictureTrainParams,
+    PictureWeights,
+    PriorParams,
+)
 from config.sections import (
     ModelParams,
     NonNegativeFloat,
@@ -13,7 +20,6 @@ from config.sections import (
     PositiveFloat,
     PositiveInt,
     Section,
-    TrainParams,
 )
 
 
@@ -67,15 +73,7 @@ class MraaAVDNetworkParams(AVDNetworkParams):
     whatever `model_params.revert_axis_swap` says."""
 
 
-class MraaGeneratorParams(Section):
-    block_expansion: PositiveInt = 64
-    """Channels of the first level; each level below has twice as many."""
-    max_features: PositiveInt = 512
-    """Upper limit of the channels of a level."""
-    num_down_blocks: PositiveInt = 2
-    """Levels below the first."""
-    num_bottleneck_blocks: NonNegativeInt = 6
-    """Residual blocks at the lowest level."""
+class MraaGeneratorParams(BottleneckParams):
     skips: bool = True
     """Blend the warped features of every level, and the warped source, into what the decoder draws."""
     pixelwise_flow_predictor_params: FlowPredictorParams = FlowPredictorParams()
@@ -128,7 +126,7 @@ class MraaLossWeights(PictureWeights):
     """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
 
 
-class MraaTrainParams(TrainParams):
+class MraaTrainParams(PictureTrainParams):
     lr: NonNegativeFloat = 2e-4
     """Learning rate of every network."""
     lr_zones: NonNegativeFloat = 0.01

@@ -1,4 +1,4 @@
-"""What the command line says beside the experiment file."""
+"""Command-line arguments, apart from the experiment file."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,20 +9,20 @@ class RunOptions:
     """Arguments of `run.py`.
 
     Attributes:
-        config_path: experiment file; its name names the run.
-        checkpoint: to go on from, or to generate with.
-        log_dir: where run folders are made.
+        config_path: experiment file; the run is named after it.
+        checkpoint: to resume from, or to generate with.
+        log_dir: folder in which run folders are created.
         device_ids: CUDA devices; None takes the first one, or the CPU where there is none.
-        source, driving, result: of an animation without a data set.
-        reference_frame: frame of the driving clip, from 0, whose expression is the source's.
+        source, driving, result: face, driving clip and video of an animation without a data set.
+        reference_frame: frame of the driving clip, from 0, with the same expression as the source.
         source_landmarks, driving_landmarks: landmark files of `source` and `driving`; None detects them.
         driving_au: action-unit table of `driving`; None looks for one as for clips of a data set.
-        au: FACS code of an animation without a driving clip.
-        onset, apex, offset: its last frame at rest, its strongest and its first at rest again, from 0.
-        frames: its length; None takes offset + onset.
-        fps: frames a second of animations from codes; None takes the source's or the config's.
-        au_list: CSV file of many such animations.
-        au_intensity: 0 to 5, of action units whose code gives none.
+        au: FACS code, for an animation without a driving clip.
+        onset, apex, offset: last frame at rest, strongest frame and first frame at rest again, from 0.
+        frames: length of that animation; None takes offset + onset.
+        fps: frames per second of animations from codes; None takes the source's or the config's.
+        au_list: CSV file of FACS codes.
+        au_intensity: intensity, 0 to 5, of action units whose code gives none.
     """
 
     config_path: Path

@@ -1,9 +1,10 @@
 """Experiment files of the published code bases, read as `format: 2`.
 
-TPSMM, MEGC2022-Generation, FOMM, MRAA and both FPB code bases share the section names but leave decisions to their
-code. Those decisions are written into the file here, so that weights trained there behave as they did.
+TPSMM, MEGC2022-Generation, FOMM, MRAA and both FPB code bases share the section names, but fix some settings in code.
+These settings are added here, so that weights trained there behave as before.
 """
 
+from copy import deepcopy
 from typing import Any
 
 FACIAL_POINTS = 18
@@ -13,17 +14,20 @@ FAMILY_KEYS = {"tps": "common_params.num_tps", "fomm": "common_params.num_kp", "
 
 
 def translate(published: dict[str, Any], format_version: int) -> tuple[dict[str, Any], list[str]]:
-    """Add to a published experiment what its code base did without saying so.
+    """Add the settings to a published experiment that its code base fixes in code.
+
+    Relative movement is scaled by the hulls' areas (`movement_scale: hull`) in every family, as the published code
+    does, including MEGC2022-Generation, whose motion comes from landmarks.
 
     Args:
         published: the parsed file, without the key `format`.
         format_version: value of `format` in the result.
     Returns:
-        The experiment with every implicit decision written out, and those decisions as `path: value` texts.
+        The experiment with these settings, and the added ones as `path: value` texts.
     Raises:
-        ValueError: no key tells the family.
+        ValueError: the family cannot be identified.
     """
-    sections = {name: dict(value) if isinstance(value, dict) else value for name, value in published.items()}
+    sections = deepcopy(published)
     model = sections.get("model_params")
     family = _family(model if isinstance(model, dict) else {})
     decisions = _decisions(family, sections)
@@ -69,6 +73,7 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
     if family == "mraa":
         settings["relative_covar"] = "driving"
     decisions |= {f"model_params.{path}": value for path, value in settings.items()}
+    decisions["animate_params.normalization_params.movement_scale"] = "hull"
     normalization = given("animate_params", "normalization_params")
     if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
         decisions["animate_params.mode"] = "standard"
@@ -76,7 +81,7 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
 
 
 def published_settings(family: str, prior: str) -> dict[str, Any]:
-    """Settings of `model_params` that every published weight needs and no weight shows, by dotted path."""
+    """Settings of `model_params`, by dotted path, that all published weights need and no state dict shows."""
     if family == "tps":
         return {"tps_regularization": "tpsmm"}
     settings: dict[str, Any] = {"resize_align_corners": False}
@@ -90,11 +95,11 @@ def published_settings(family: str, prior: str) -> dict[str, Any]:
 
 
 def _prior(family: str, model: dict[str, Any]) -> str:
-    """The facial prior of a file. Files of EWP and AWP have the same keys; a checkpoint tells if it is the other."""
+    """Facial prior of a file. Files of EWP and AWP have the same keys; the checkpoint shows if it is the other one."""
     if family == "fomm":
         return "awp" if model["common_params"]["num_kp"] == FACIAL_POINTS else "none"
     regions = model.get("region_predictor_params")
-    # The regions of the prior are as large as the frame; a file that pads otherwise has none.
+    # Heat maps of the prior have the size of the frame; a file with another padding has no prior.
     padded = not isinstance(regions, dict) or regions.get("pad", 3) == 3
     return "awp" if model["num_regions"] == FACIAL_POINTS and padded else "none"
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from config.experiment import Config, check_sizes
-from config.family_sections import AVDNetworkParams, HourglassParams, PictureWeights
+from config.family_sections import AVDNetworkParams, HourglassParams, PictureTrainParams, PictureWeights
 from config.sections import (
     FilePath,
     Fraction,
@@ -15,7 +15,6 @@ from config.sections import (
     PositiveFloat,
     PositiveInt,
     Section,
-    TrainParams,
 )
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
@@ -104,7 +103,7 @@ class CrossIdentityWeights(Section):
     micro-expression is too small to be seen and the face is not."""
 
 
-class TpsTrainParams(TrainParams):
+class TpsTrainParams(PictureTrainParams):
     lr_generator: NonNegativeFloat = 2e-4
     """Learning rate of every network."""
     lr_zones: NonNegativeFloat = 0.01

@@ -1,1 +1,1 @@
-"""What training and generation share: checkpoints, models, devices, the one atomic file writer."""
+"""Checkpoints, models, devices and the one atomic file writer, shared by training and generation."""

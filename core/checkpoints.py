@@ -1,9 +1,9 @@
-"""Checkpoint files: ours and those of the published code bases, read without running code that they might hold.
+"""Checkpoint files of this program and of the published code bases, read without running any code in them.
 
-A checkpoint is a dict. The networks stand at the top under their published names, each a state dict; beside them the
-optimisers, `epoch` (the last finished one) and, in ours, `format`, `family`, `step` (steps done of the next epoch) and
-`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to go on. Ours
-hold tensors, numbers, text, lists and dicts only.
+A checkpoint is a dict. Its top level holds the state dict of each network under its published name, the optimisers,
+`epoch` (the last finished one) and, in ours, `format`, `family`, `step` (finished steps of the next epoch) and
+`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to resume.
+Ours contain tensors, numbers, text, lists and dicts only.
 """
 
 import logging
@@ -28,8 +28,8 @@ VGG19_FILE = "vgg19-dcbb9e9d.pth"
 log = logging.getLogger("checkpoints")
 
 _NUMPY_SCALAR = np.float64(0).__reduce__()[0]
-# Published optimiser states hold NumPy scalars, pickled under the module name of NumPy 1 or of NumPy 2.
-_SAFE = [
+# Published optimiser states contain NumPy scalars, pickled under the module name of NumPy 1 or of NumPy 2.
+_SAFE: list[Any] = [
     np.dtype,
     (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
     (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
@@ -42,15 +42,15 @@ class CheckpointError(UserError):
 
 
 def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
-    """Write a checkpoint under a temporary name and rename it, so that a half-written one never has its name.
+    """Write a checkpoint atomically; a previous file of that name is kept if the new one cannot be written.
 
     Raises:
-        CheckpointError: the disk is full or not writable; what stood there before still does.
+        UserError: the disk is full or not writable.
     """
     try:
         with replacing_file(path, "make room and resume from the previous checkpoint") as temporary:
             torch.save(dict(contents), temporary)
-    except RuntimeError as error:  # torch's word for a full disk
+    except RuntimeError as error:  # raised by torch if the disk is full
         raise CheckpointError(
             f"{path}: could not be written ({first_line(error)}); make room and resume from the previous checkpoint"
         ) from error
@@ -60,9 +60,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint to the CPU.
 
     Returns:
-        Its contents, NumPy scalars turned into numbers.
+        Its contents, with NumPy scalars converted to numbers.
     Raises:
-        CheckpointError: missing, empty, truncated, not a checkpoint, or holding Python objects.
+        CheckpointError: the file is missing, empty, truncated, no checkpoint, or contains Python objects.
     """
     _check_start(path)
     try:
@@ -72,39 +72,39 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         found = re.search(r"GLOBAL ([\w.]+)", str(error))
         if found:
             raise CheckpointError(
-                f"{path}: holds the Python object {found[1]}, which is not loaded because it could run code"
+                f"{path}: contains the Python object {found[1]}, which is not loaded because it could run code"
             ) from error
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged; fetch it again") from error
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged; download it again") from error
     except (EOFError, RuntimeError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)}); fetch it again") from error
+        raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)}); download it again") from error
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: expected a dict of networks, got {type(contents).__name__}")
-    return _plain(contents)
+    return _to_plain(contents)
 
 
 def _check_start(path: Path) -> None:
-    """Raise CheckpointError for files that are recognised as something else by how they begin."""
+    """Raise CheckpointError if the first bytes show that the file is something else."""
     try:
         with path.open("rb") as file:
             start = file.read(512)
     except OSError as error:
         raise CheckpointError(f"{path}: expected a readable checkpoint file ({error.strerror})") from error
     if not start:
-        raise CheckpointError(f"{path}: the file is empty; fetch it again")
+        raise CheckpointError(f"{path}: the file is empty; download it again")
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{path}: a Git-LFS pointer, not the checkpoint itself; run `git lfs pull`")
     if re.match(rb"\s*<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
-        raise CheckpointError(f"{path}: a web page, not a checkpoint; the download went wrong, fetch the file itself")
+        raise CheckpointError(f"{path}: a web page, not a checkpoint; download the file itself")
 
 
-def _plain(value: Any) -> Any:
-    """Numbers for NumPy scalars, dicts for ordered ones, lists for tuples."""
+def _to_plain(value: Any) -> Any:
+    """Convert NumPy scalars to numbers, ordered dicts to dicts and tuples to lists."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, dict):
-        return {key: _plain(child) for key, child in value.items()}
+        return {key: _to_plain(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(child) for child in value]
+        return [_to_plain(child) for child in value]
     return value
 
 
@@ -120,14 +120,14 @@ def checkpoint_contents(
     step: int,
     epoch_key: str,
 ) -> dict[str, Any]:
-    """Everything a run needs to go on.
+    """Contents of a checkpoint from which training can resume.
 
     Args:
         epoch: last finished epoch, -1 for none.
-        step: steps done of the epoch after it.
-        epoch_key: published name of the epoch.
+        step: finished steps of the epoch after it.
+        epoch_key: published key of the epoch.
     """
-    return _plain(
+    return _to_plain(
         {
             "format": FORMAT,
             "family": config.family,
@@ -141,28 +141,28 @@ def checkpoint_contents(
 
 
 def load_networks(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> set[str]:
-    """Fill a model's networks, strictly.
+    """Load the weights of a model's networks, strictly.
 
     Args:
         contents: from `read_checkpoint`.
-        config: that the model was built with.
-        path: for messages.
+        config: of the model.
+        path: of the checkpoint, for messages.
     Returns:
-        Names of the networks that were filled; those it may lack (`optional_networks`) can be absent.
+        Names of the networks that were loaded; `optional_networks` of the model may be missing.
     Raises:
-        CheckpointError: another family, other settings, missing networks, other shapes.
+        CheckpointError: another family, other settings, missing networks, or other shapes.
     """
     _check_family(contents, config.family, path)
     _check_settings(model, contents, config, path)
-    filled = set()
+    loaded = set()
     for name, network in model.networks().items():
         if name not in contents:
             if name in model.optional_networks:
                 continue
             raise CheckpointError(f"{path}: expected the network `{name}`, found {', '.join(sorted(contents))}")
         load_state(network, contents[name], f"{path}: {name}")
-        filled.add(name)
-    return filled
+        loaded.add(name)
+    return loaded
 
 
 def _check_family(contents: Mapping[str, Any], family: str, path: Path) -> None:
@@ -176,7 +176,7 @@ def _check_family(contents: Mapping[str, Any], family: str, path: Path) -> None:
 
 
 def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> None:
-    """Compare what state dicts do not show, settings of the networks, and what says more than a missing key."""
+    """Compare the settings in the checkpoint with the config: state dicts do not show them, or only as missing keys."""
     own = config.model_params.model_dump(mode="json")
     if "config" in contents:
         stored = contents["config"]["model_params"]
@@ -193,7 +193,7 @@ def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Confi
 
 
 def _at(settings: Any, path: str) -> Any:
-    """The value at a dotted path of nested dicts, None where there is none."""
+    """Value at a dotted path of nested dicts; None if there is none."""
     for key in path.split("."):
         settings = settings.get(key) if isinstance(settings, dict) else None
     return settings
@@ -229,14 +229,14 @@ def load_state(network: torch.nn.Module, state: Any, name: str) -> None:
 
 
 def load_optimisers(optimisers: Mapping[str, Optimiser], contents: Mapping[str, Any], path: Path) -> None:
-    """Restore optimiser states; learning rates stay as the config has them.
+    """Restore optimiser states; learning rates are those of the config.
 
     Raises:
         CheckpointError: a state that does not fit the networks.
     """
     for name, entry in optimisers.items():
         if name not in contents:
-            log.warning("%s: no state of `%s`, which starts anew", path, name)
+            log.warning("%s: no state of the optimiser `%s`, which starts from scratch", path, name)
             continue
         try:
             entry.optimizer.load_state_dict(contents[name])
@@ -245,7 +245,7 @@ def load_optimisers(optimisers: Mapping[str, Optimiser], contents: Mapping[str, 
 
 
 def finished_epoch(contents: Mapping[str, Any], epoch_key: str, path: Path) -> int:
-    """The last finished epoch of a checkpoint, -1 for none."""
+    """Last finished epoch of a checkpoint; -1 for none."""
     epoch = contents.get(epoch_key)
     if not isinstance(epoch, int):
         raise CheckpointError(f"{path}: expected a whole number under `{epoch_key}`, got {epoch!r}")

@@ -20,7 +20,7 @@ VGG19_FILE = "vgg19-dcbb9e9d.pth"
 def build_model(config: Config) -> MotionModel:
     """A family's model with random weights; its class is imported when it is first asked for."""
     module, name = FAMILIES[config.family].model.split(":")
-    model: MotionModel = getattr(import_module(module), name)(**config.model_options)
+    model: MotionModel = getattr(import_module(module), name)(config.model_params)
     return model
 
 

@@ -1,4 +1,4 @@
-"""Similarity alignment of 68-point shapes, head motion, and the relative transfer of motion between two faces.
+"""Similarity alignment of 68-point shapes, and head motion.
 
 Conventions: points are xy in pixels of their own frame, y down, iBUG order. A point (x, y) is written as the complex
 number z = x + iy, and a similarity as z' = factor * z + offset, where abs(factor) is the scale and the argument of
@@ -144,29 +144,6 @@ def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> P
     still = fit_similarity_robust(landmarks[reference], landmarks).inverse().apply(landmarks)
     still[reference] = landmarks[reference]
     return still
-
-
-def transfer(source_landmarks: np.ndarray, driving_landmarks: np.ndarray, reference: int = 0) -> np.ndarray:
-    """Give the motion of the driving face to the source face.
-
-    kp(t) = kp_source + s R (kp_driving(t) - kp_driving(reference)), where s and R are the scale and rotation of the
-    least-squares similarity from the driving to the source shape on the reference frame. Positions are never copied, so
-    that the source keeps its own proportions.
-
-    Args:
-        source_landmarks: (68, 2), xy, pixels of the source image.
-        driving_landmarks: (T, 68, 2), xy, pixels of the driving frames.
-        reference: driving frame whose expression corresponds to the source image, usually the onset.
-    Returns:
-        (T, 68, 2) float64, xy, pixels of the source image; frame `reference` is `source_landmarks` exactly.
-    Raises:
-        ValueError: wrong shape, values that are not finite, or no such frame.
-    """
-    driving = _check_track(driving_landmarks, reference, "driving landmarks")
-    source = np.asarray(source_landmarks, dtype=np.float64)
-    if source.shape != (LANDMARKS, 2):
-        raise ValueError(f"source landmarks have shape {source.shape}, expected ({LANDMARKS}, 2)")
-    return source + fit_similarity(driving[reference], source).turn(driving - driving[reference])
 
 
 def _weighted_fit(z: Complex, y: Complex, w: NDArray[np.float64]) -> Similarity:

@@ -1,14 +1,14 @@
-"""The inference engine: a source face and a driving clip in, the frames of the source face so moved out.
+"""Inference engine: generates the frames of a source face that moves as a driving clip does.
 
-The source is encoded once, driving frames go through the networks in batches, and nothing is kept that is not needed:
-memory does not grow with the clip.
+The source is encoded once, driving frames go through the networks in batches, and frames are yielded as they are
+generated, so that memory does not grow with the length of the clip.
 
 Legend: T frames, B batch, H x W image.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,14 +20,15 @@ from clips.loader import LoadedClip
 from clips.reading import Frame
 from config.sections import AnimateParams
 from errors import UserError
-from faces.alignment import fit_similarity_robust, remove_head_motion, transfer
+from faces.alignment import fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
+from modules.geometry import transfer_motion
 from modules.model import Condition, Motion, MotionModel
 
 
 @dataclass(frozen=True)
 class Generated:
-    """One frame.
+    """One generated frame.
 
     Attributes:
         frame: uint8 (H, W, 3).
@@ -38,94 +39,104 @@ class Generated:
     keypoints: NDArray[np.float32]
 
 
+class EncodedSource(NamedTuple):
+    """Everything that depends on the source only.
+
+    Attributes:
+        image: (1, 3, H, W) in [0, 1].
+        encoded: from `MotionModel.encode`.
+        motion: from `MotionModel.motion`.
+    """
+
+    image: Tensor
+    encoded: Any
+    motion: Motion
+
+
 class Engine:
     """Generates clips with a family's networks.
 
     Args:
         model: weights loaded; moved to the device and set to evaluation here.
-        fabric: device and precision of the picture path.
+        fabric: device, and precision of the image path.
         batch_size: frames generated together.
     """
 
     def __init__(self, model: MotionModel, fabric: Fabric, batch_size: int):
-        self.model = fabric.to_device(model.eval())
+        self.model = model.eval()
+        fabric.to_device(self.model)
         self.fabric = fabric
         self.batch_size = batch_size
 
     def animate(
         self, source: LoadedClip, driving: LoadedClip, params: AnimateParams, *, reference: int = 0
     ) -> Iterator[Generated]:
-        """Give a source face the movement of a driving clip.
+        """Animate a source face with the movement of a driving clip.
 
         Args:
-            source: its first frame is the face.
-            params: the section `animate_params`.
-            reference: driving frame whose expression is the source's, from 0.
+            source: clip whose first frame is the source face.
+            driving: clip of T frames.
+            params: the config section `animate_params`.
+            reference: driving frame, from 0, with the same expression as the source.
         Yields:
             T frames of the source.
         Raises:
-            UserError: a family or its data that cannot do what `params` ask for.
+            UserError: the family or its data do not support what `params` ask for.
         """
-        moved = self._transferred(source, driving, params, reference)
-        held = self._without_head_motion(driving, params, reference) if moved is None else None
+        transferred = self._transferred_landmarks(source, driving, params, reference)
+        steadied = None if transferred is not None else self._steadied_landmarks(driving, params, reference)
+        flow_of_frame = self._dense_transfer(source, driving, params, reference)
         with torch.inference_mode(), self.fabric.autocast():
-            image = self._images(source, slice(0, 1))
-            encoded = self.model.encode(image, self._landmarks(source, slice(0, 1)))
-            motion_source = self._motion(source, slice(0, 1), image)
-            motion_initial = self._motion(driving, slice(reference, reference + 1))
-            follow = self._dense_transfer(source, driving, params, reference)
+            face = self._encode(source)
+            initial = self._motion(driving, slice(reference, reference + 1))
             for part in self._parts(len(driving)):
-                if moved is None:
-                    landmarks = None if held is None else self._tensor(held[part])
-                    motion_driving = self._motion(driving, part, landmarks=landmarks)
-                    motion = self._relative(motion_source, motion_driving, motion_initial, params)
+                if transferred is not None:
+                    motion = self._motion_to_landmarks(face.image, transferred[part])
                 else:
-                    motion = self._moved(image, moved[part])
+                    landmarks = None if steadied is None else self._tensor(steadied[part])
+                    moved = self._motion(driving, part, landmarks)
+                    motion = self.model.relative(face.motion, moved, initial, params.mode, params.normalization_params)
                 condition = self._condition(driving, part, reference)
-                if follow is not None:
-                    condition = replace(
-                        condition, flow=self._tensor(np.stack([follow(t) for t in range(part.start, part.stop)]))
-                    )
-                yield from self._pictures(encoded, motion_source, motion, condition)
+                if flow_of_frame is not None:
+                    flow = np.stack([flow_of_frame(t) for t in range(part.start, part.stop)])
+                    condition = replace(condition, flow=self._tensor(flow))
+                yield from self._generate(face, motion, condition)
 
     def animate_landmarks(
         self, source: LoadedClip, landmarks: NDArray[np.float64], action_units: NDArray[np.float32]
     ) -> Iterator[Generated]:
-        """Move a source face to given landmarks, for families whose motion comes from landmarks alone.
+        """Move a source face to given landmarks, for families whose motion comes from landmarks only.
 
         Args:
-            source: its first frame is the face.
+            source: clip whose first frame is the source face.
             landmarks: (T, 68, 2), pixels of the source's own first frame.
-            action_units: (T, 17, 2), 0 to 1; those of frame 0 are the source's.
+            action_units: (T, 17, 2) in [0, 1]; those of frame 0 are the source's.
         Yields:
             T frames of the source.
         """
         moved = source.to_units(source.cached.from_own(landmarks))
         with torch.inference_mode(), self.fabric.autocast():
-            image = self._images(source, slice(0, 1))
-            encoded = self.model.encode(image, self._landmarks(source, slice(0, 1)))
-            motion_source = self._motion(source, slice(0, 1), image)
+            face = self._encode(source)
             for part in self._parts(len(moved)):
                 condition = Condition(au_diff=self._tensor(action_units[part] - action_units[0]))
-                yield from self._pictures(encoded, motion_source, self._moved(image, moved[part]), condition)
+                yield from self._generate(face, self._motion_to_landmarks(face.image, moved[part]), condition)
 
     def reconstruct(self, clip: LoadedClip) -> Iterator[Generated]:
-        """Generate a clip anew from its first frame and each frame's own motion; yields T frames."""
+        """Generate a clip from its first frame and the motion of each frame; yields T frames."""
         with torch.inference_mode(), self.fabric.autocast():
-            image = self._images(clip, slice(0, 1))
-            encoded = self.model.encode(image, self._landmarks(clip, slice(0, 1)))
-            motion_source = self._motion(clip, slice(0, 1), image)
+            face = self._encode(clip)
             for part in self._parts(len(clip)):
-                condition = self._condition(clip, part, 0)
-                yield from self._pictures(encoded, motion_source, self._motion(clip, part), condition)
+                yield from self._generate(face, self._motion(clip, part), self._condition(clip, part, 0))
 
-    def _transferred(
+    # --- landmarks and flow of the driving clip ----------------------------------------------------------------------
+
+    def _transferred_landmarks(
         self, source: LoadedClip, driving: LoadedClip, params: AnimateParams, reference: int
     ) -> NDArray[np.float32] | None:
-        """Landmarks of the source so moved, in network units; None where the motion is more than landmarks.
+        """Landmarks of the source with the driving movement, in network units; None if motion also needs the image.
 
-        The change is carried over in the pixels of each clip's own frames, where a circle is a circle; frames that
-        were resized to another aspect ratio would bend it.
+        Movement is transferred in the pixels of each clip's own frames, because resizing to another aspect ratio would
+        distort it.
         """
         if not self.model.motion_from_landmarks or params.mode != "relative":
             return None
@@ -134,26 +145,28 @@ class Engine:
         driven = driving.cached.to_own(driving.landmarks)
         if params.remove_head_motion:
             driven = remove_head_motion(driven, reference)
-        scaled = params.normalization_params.adapt_movement_scale
-        own = source.cached.to_own(source.landmarks[:1])[0]
-        moved = transfer(own, driven, reference) if scaled else own + driven - driven[reference]
-        return source.to_units(source.cached.from_own(moved))
+        shapes = source.cached.to_own(source.landmarks[:1]), driven, driven[reference : reference + 1]
+        scaling = params.normalization_params.scaling
+        moved = transfer_motion(*(torch.from_numpy(np.float64(shape)) for shape in shapes), scaling=scaling)
+        return source.to_units(source.cached.from_own(moved.numpy()))
 
     @staticmethod
-    def _without_head_motion(driving: LoadedClip, params: AnimateParams, reference: int) -> NDArray[np.float32] | None:
-        """Landmarks of the driving clip with its head held as in the reference frame, in network units, for families
-        whose motion comes from landmarks and picture; None where they stay as they are."""
+    def _steadied_landmarks(driving: LoadedClip, params: AnimateParams, reference: int) -> NDArray[np.float32] | None:
+        """Landmarks of the driving clip without head motion, in network units; None if head motion is not removed.
+
+        For families whose motion comes from landmarks and image.
+        """
         if not params.remove_head_motion:
             return None
         if driving.landmarks is None or params.mode != "relative":
             raise UserError("animate_params.remove_head_motion: expected `mode: relative` and landmark keypoints")
-        held = remove_head_motion(driving.cached.to_own(driving.landmarks), reference)
-        return driving.to_units(driving.cached.from_own(held))
+        steadied = remove_head_motion(driving.cached.to_own(driving.landmarks), reference)
+        return driving.to_units(driving.cached.from_own(steadied))
 
     def _dense_transfer(
         self, source: LoadedClip, driving: LoadedClip, params: AnimateParams, reference: int
     ) -> Callable[[int], NDArray[np.float32]] | None:
-        """The function that gives the flow of a driving frame on the source, in network units; None without flow."""
+        """Function from a driving frame's number to its flow on the source, in network units; None without flow."""
         if params.motion != "flow":
             return None
         if not self.model.takes_flow or params.mode != "relative":
@@ -173,46 +186,41 @@ class Engine:
         )
         half = (np.array([width, height]) - 1) / 2
 
-        def follow(index: int) -> NDArray[np.float32]:
+        def flow_of_frame(index: int) -> NDArray[np.float32]:
             head = None
             if params.remove_head_motion:
                 head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
             return (dense.follow(frames[index], head) / half).astype(np.float32)
 
-        return follow
+        return flow_of_frame
 
-    def _relative(self, source: Motion, driving: Motion, initial: Motion, params: AnimateParams) -> Motion:
-        normalization = params.normalization_params
-        return self.model.relative(
-            source,
-            driving,
-            initial,
-            params.mode,
-            adapt_movement_scale=normalization.adapt_movement_scale,
-            use_relative_jacobian=normalization.use_relative_jacobian,
-        )
+    # --- networks ----------------------------------------------------------------------------------------------------
 
-    def _pictures(
-        self, encoded: Any, motion_source: Motion, motion: Motion, condition: Condition
-    ) -> Iterator[Generated]:
-        prediction = self.model.generate(encoded, motion_source, motion, condition)["prediction"]
+    def _encode(self, source: LoadedClip) -> EncodedSource:
+        """Encode the first frame of a clip."""
+        first = slice(0, 1)
+        image, landmarks = self._images(source, first), self._landmarks(source, first)
+        return EncodedSource(image, self.model.encode(image, landmarks), self.model.motion(image, landmarks))
+
+    def _generate(self, face: EncodedSource, motion: Motion, condition: Condition) -> Iterator[Generated]:
+        """Generate a batch and yield its frames."""
+        prediction = self.model.generate(face.encoded, face.motion, motion, condition)["prediction"]
         frames = (prediction.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         keypoints = motion[self.model.keypoint_name].float().cpu().numpy()
         for frame, points in zip(frames, keypoints, strict=True):
             yield Generated(frame, points)
 
-    def _motion(
-        self, clip: LoadedClip, part: slice, image: Tensor | None = None, landmarks: Tensor | None = None
-    ) -> Motion:
-        image = self._images(clip, part) if image is None else image
-        return self.model.motion(image, self._landmarks(clip, part) if landmarks is None else landmarks)
+    def _motion(self, clip: LoadedClip, part: slice, landmarks: Tensor | None = None) -> Motion:
+        """Motion of some frames of a clip, with its own landmarks if none are given."""
+        return self.model.motion(
+            self._images(clip, part), self._landmarks(clip, part) if landmarks is None else landmarks
+        )
 
-    def _landmarks(self, clip: LoadedClip, part: slice) -> Tensor | None:
-        return None if clip.landmarks is None else self._tensor(clip.to_units(clip.landmarks[part]))
-
-    def _moved(self, image: Tensor, landmarks: NDArray[np.float32]) -> Motion:
-        """The motion of a source to landmarks of its own: (1, 3, H, W), (B, 68, 2) in network units."""
+    def _motion_to_landmarks(self, image: Tensor, landmarks: NDArray[np.float32]) -> Motion:
+        """Motion of a source image (1, 3, H, W) to other landmarks of its own, (B, 68, 2) in network units."""
         return self.model.motion(image.expand(len(landmarks), -1, -1, -1), self._tensor(landmarks))
+
+    # --- tensors -----------------------------------------------------------------------------------------------------
 
     def _condition(self, clip: LoadedClip, part: slice, reference: int) -> Condition:
         if clip.action_units is None:
@@ -223,8 +231,12 @@ class Engine:
         frames = torch.from_numpy(np.array(clip.cached.frames()[part]))
         return self.fabric.to_device(frames).permute(0, 3, 1, 2).float() / 255
 
+    def _landmarks(self, clip: LoadedClip, part: slice) -> Tensor | None:
+        return None if clip.landmarks is None else self._tensor(clip.to_units(clip.landmarks[part]))
+
     def _tensor(self, array: NDArray[np.float32]) -> Tensor:
         return self.fabric.to_device(torch.from_numpy(np.ascontiguousarray(array)))
 
     def _parts(self, length: int) -> Iterator[slice]:
+        """Slices of at most `batch_size` frames."""
         return (slice(i, min(i + self.batch_size, length)) for i in range(0, length, self.batch_size))

@@ -58,9 +58,9 @@ def animate_codes(config: Config, options: RunOptions) -> int:
 
 
 def _check_options(options: RunOptions) -> None:
-    name, refused, required = "--au-list", NOT_WITH_LIST, ()
-    if options.au is not None:
-        name, refused, required = "--au", NOT_WITH_CODE, REQUIRED_WITH_CODE
+    name = "--au-list" if options.au is None else "--au"
+    refused: tuple[str, ...] = NOT_WITH_LIST if options.au is None else NOT_WITH_CODE
+    required: tuple[str, ...] = () if options.au is None else REQUIRED_WITH_CODE
     for field in refused:
         if getattr(options, field) is not None:
             raise UserError(f"{name} and --{field.replace('_', '-')}: expected one of them, got both")

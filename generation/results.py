@@ -1,4 +1,4 @@
-"""What is written of a generated clip: frames, video, keypoints, its row of `results.csv`.
+"""Output files of a generated clip: frames, video, keypoints, and its row of `results.csv`.
 
 Legend: T frames, N keypoints.
 """

@@ -1,4 +1,4 @@
-"""What every mode that generates clips needs: an engine with its weights, a clip loader, a folder of results."""
+"""Set-up shared by all modes that generate clips: engine with weights, clip loader, folder of results."""
 
 import hashlib
 from pathlib import Path

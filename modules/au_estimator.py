@@ -7,12 +7,13 @@ Dimension letters: B batch, H x W image, h x w map, A = 17 action units, N pixel
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from config.sections import TrainAUParams
 from modules.face_frame import (
     ACTION_UNITS,
     HALF_FACE,
@@ -52,6 +53,7 @@ class AUEstimator(Trainable):
         in proportion to what is to be explained (Belloni et al., 2011).
     """
 
+    network_names: ClassVar[tuple[str, ...]] = ("au_estimator",)
     needs_landmarks = needs_action_units = True
 
     def __init__(self, landmark_motion: Tensor | None = None):
@@ -121,14 +123,14 @@ class AUEstimator(Trainable):
 
     # --- training ----------------------------------------------------------------------------------------------------
 
-    def prepare_training(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
-        """Make ready for `losses`; `settings` is the section `train_au_params`."""
-        self.settings = settings
+    def prepare_training(self, section: TrainAUParams) -> dict[str, Optimiser]:
+        """Prepare `losses` and return the optimisers under their names in checkpoints."""
+        self.train_params = section
         network = self.au_estimator
         groups = [
-            {"params": [network.motion, network.motion_scale], "lr": 3 * settings["lr"]},
-            {"params": [network.shading, network.log_weight, network.log_ridge, network.gain], "lr": settings["lr"]},
-            {"params": list(network.intensity.parameters()), "lr": 0.1 * settings["lr"], "weight_decay": 1e-2},
+            {"params": [network.motion, network.motion_scale], "lr": 3 * section.lr},
+            {"params": [network.shading, network.log_weight, network.log_ridge, network.gain], "lr": section.lr},
+            {"params": list(network.intensity.parameters()), "lr": 0.1 * section.lr, "weight_decay": 1e-2},
         ]
         adam = torch.optim.AdamW(groups, weight_decay=0.0)
         return {"optimizer_au": Optimiser(adam, ("au_estimator",), {"au_estimator": 1.0})}
@@ -140,7 +142,7 @@ class AUEstimator(Trainable):
             batch: see `Trainable.losses`; the head in one pose in both frames.
             epoch: from 0.
         """
-        weights, network = self.settings["loss_weights"], self.au_estimator
+        weights, network = self.train_params.loss_weights, self.au_estimator
         source, driving = _disguised(batch["source"], batch["driving"])
         landmarks = batch["source_landmarks"]
         halves = [self.halves(picture, landmarks) for picture in (source, driving)]
@@ -150,14 +152,14 @@ class AUEstimator(Trainable):
         explained = torch.einsum("bk,bkn->bn", wanted.mT.flatten(0, 1), columns[:, : len(ACTION_UNITS)])
         intensity = torch.sigmoid(network.intensity_logits(halves[1]))
         losses = {
-            "difference": weights["difference"] * (moving * _huber(found - wanted)).mean(),
-            "explanation": weights["explanation"] * (change - explained).square().mean(),
-            "intensity": weights["intensity"] * _huber(intensity - batch["source_au"] - wanted).mean(),
-            "roughness": weights["roughness"] * sum(_roughness(m) for m in (network.motion, network.shading)),
-            "motion": weights["motion"] * network.motion.square().mean(),
-            "shading": weights["shading"] * network.shading.square().mean(),
+            "difference": weights.difference * (moving * _huber(found - wanted)).mean(),
+            "explanation": weights.explanation * (change - explained).square().mean(),
+            "intensity": weights.intensity * _huber(intensity - batch["source_au"] - wanted).mean(),
+            "roughness": weights.roughness * sum(_roughness(m) for m in (network.motion, network.shading)),
+            "motion": weights.motion * network.motion.square().mean(),
+            "shading": weights.shading * network.shading.square().mean(),
         }
-        return {name: loss for name, loss in losses.items() if weights[name]}, {}
+        return {name: loss for name, loss in losses.items() if getattr(weights, name)}, {}
 
 
 class RelativeAULoss(nn.Module):

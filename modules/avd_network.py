@@ -1,10 +1,12 @@
-"""Animation via disentanglement: move one person's keypoints the way another one's moved.
+"""Animation via disentanglement (AVD): transfer motion between persons whose keypoints differ in shape.
 
 Dimension letters: B batch, N numbers that describe the keypoints of a frame.
 """
 
 import torch
 from torch import Tensor, nn
+
+from config.family_sections import AVDNetworkParams
 
 
 def _mlp(widths: list[int]) -> nn.Sequential:
@@ -16,20 +18,20 @@ def _mlp(widths: list[int]) -> nn.Sequential:
 
 
 class AVDNetwork(nn.Module):
-    """Encode whose face it is and how it moves apart, and decode both together.
+    """Encode identity and pose separately, and decode both to keypoints.
 
     Args:
+        params: sizes of the two codes.
         num_values: N.
-        id_bottle_size, pose_bottle_size: sizes of the two codes.
     Source: MRAA (Siarohin et al., 2021), Sec. 3.4; TPSMM (Zhao and Zhang, 2022).
     """
 
-    def __init__(self, num_values: int, id_bottle_size: int, pose_bottle_size: int):
+    def __init__(self, params: AVDNetworkParams, *, num_values: int):
         super().__init__()
-        self.id_encoder = _mlp([num_values, 256, 512, 1024, id_bottle_size])
-        self.pose_encoder = _mlp([num_values, 256, 512, 1024, pose_bottle_size])
-        self.decoder = _mlp([pose_bottle_size + id_bottle_size, 1024, 512, 256, num_values])
+        self.id_encoder = _mlp([num_values, 256, 512, 1024, params.id_bottle_size])
+        self.pose_encoder = _mlp([num_values, 256, 512, 1024, params.pose_bottle_size])
+        self.decoder = _mlp([params.pose_bottle_size + params.id_bottle_size, 1024, 512, 256, num_values])
 
     def forward(self, identity: Tensor, pose: Tensor) -> Tensor:
-        """(B, N) of the person and (B, N) of the movement -> (B, N) of the person so moved."""
+        """Keypoints of the person with the given pose: (B, N) of the person, (B, N) of the pose -> (B, N)."""
         return self.decoder(torch.cat([self.pose_encoder(pose), self.id_encoder(identity)], dim=1))

@@ -3,13 +3,15 @@
 Dimension letters: B batch, C channels, H x W image, h x w feature map.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from math import prod
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from config.family_sections import BottleneckParams
 
 Norm = Literal["instance", "batch"]
 
@@ -141,34 +143,23 @@ class BottleneckNetwork(nn.Module):
     """The layers of the generators of FOMM and MRAA: encoder, residual blocks, decoder.
 
     Args:
-        motion: the motion network under its published name, first in the state dict; empty for none.
+        params: channels, levels and residual blocks.
+        motion: the motion network under its published name; it stands first in the state dict.
         num_channels: C.
-        block_expansion, max_features, num_down_blocks: channels of the first level, their limit, levels below it.
-        num_bottleneck_blocks: residual blocks at the lowest level.
     """
 
-    def __init__(
-        self,
-        motion: Mapping[str, nn.Module],
-        *,
-        num_channels: int,
-        block_expansion: int,
-        max_features: int,
-        num_down_blocks: int,
-        num_bottleneck_blocks: int,
-    ):
+    def __init__(self, params: BottleneckParams, motion: tuple[str, nn.Module], *, num_channels: int):
         super().__init__()
-        for name, network in motion.items():
-            self.add_module(name, network)
-        widths = [level_features(block_expansion, max_features, i) for i in range(num_down_blocks + 1)]
-        levels = range(num_down_blocks)
-        self.first = SameBlock2d(num_channels, block_expansion, 7, 3, "batch")
+        self.add_module(*motion)
+        levels = range(params.num_down_blocks)
+        widths = [level_features(params.block_expansion, params.max_features, i) for i in range(len(levels) + 1)]
+        self.first = SameBlock2d(num_channels, params.block_expansion, 7, 3, "batch")
         self.down_blocks = nn.ModuleList(DownBlock2d(widths[i], widths[i + 1], "batch") for i in levels)
         self.up_blocks = nn.ModuleList(UpBlock2d(widths[i + 1], widths[i], "batch") for i in reversed(levels))
         self.bottleneck = nn.Sequential()
-        for i in range(num_bottleneck_blocks):
+        for i in range(params.num_bottleneck_blocks):
             self.bottleneck.add_module(f"r{i}", ResBlock2d(widths[-1], "batch"))
-        self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
+        self.final = nn.Conv2d(params.block_expansion, num_channels, 7, padding=3)
 
     def encode(self, source: Tensor) -> list[Tensor]:
         """Features of the source alone: (B, C, H, W) -> num_down_blocks + 1 maps, fine to coarse."""
@@ -176,6 +167,13 @@ class BottleneckNetwork(nn.Module):
         for block in self.down_blocks:
             levels.append(block(levels[-1]))
         return levels
+
+
+def start_constant(conv: nn.Conv2d, value: float) -> None:
+    """Initialise a convolution so that its output is `value` everywhere."""
+    nn.init.zeros_(conv.weight)
+    assert conv.bias is not None, "the convolution has a bias"
+    nn.init.constant_(conv.bias, value)
 
 
 class AntiAliasInterpolation2d(nn.Module):

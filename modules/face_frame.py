@@ -90,7 +90,7 @@ def face_coordinates(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
         (B, h, w, 2), face coordinates.
     """
     mean = mean_shape(landmarks).expand_as(landmarks)
-    return TPS(landmarks[:, _OUTLINE], mean[:, _OUTLINE], smoothing=_SMOOTHING).grid(size)
+    return TPS(landmarks[:, _OUTLINE], mean[:, _OUTLINE], regularization="exact", smoothing=_SMOOTHING).grid(size)
 
 
 def half_face_grids(landmarks: Tensor) -> Tensor:
@@ -102,7 +102,7 @@ def half_face_grids(landmarks: Tensor) -> Tensor:
         (B, 2, *HALF_FACE, 2), xy in [-1, 1]; left half, right half of the subject.
     """
     mean = mean_shape(landmarks).expand_as(landmarks)
-    spline = TPS(mean[:, _OUTLINE], landmarks[:, _OUTLINE], smoothing=_SMOOTHING)
+    spline = TPS(mean[:, _OUTLINE], landmarks[:, _OUTLINE], regularization="exact", smoothing=_SMOOTHING)
     points = _half_grid(landmarks)
     both = torch.stack([points, points * points.new_tensor([-1.0, 1.0])]).reshape(1, -1, 2)
     return spline(both).reshape(-1, 2, *HALF_FACE, 2)

@@ -9,11 +9,12 @@ Source: FPB-FOMM (Zhang et al., 2021) for EWP, Zhang et al. (IEEE Transactions o
 Dimension letters: B batch, K points, h x w map.
 """
 
-from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
+
+from config.family_sections import PriorParams
 
 AU_POINTS = 18
 """Points that both papers use."""
@@ -24,33 +25,28 @@ _SIDE = ((-1, 0), (1, 0), (0, 1), (0, 1), (-1, 0), (1, 0))
 _PUBLISHED_MAP = 64
 """Width for which both code bases were written, whatever the size of the map."""
 
-Convention = Literal["centres", "published"]
 
-
-@dataclass(frozen=True)
 class PriorMaps:
-    """How a map falls off around a point. The defaults, and `l1` for EWP, are the published values.
+    """Maps that are largest at a point and fall off around it, one per point.
 
-    Attributes:
-        distance: to the point; `l1` |dx| + |dy| (EWP), `l2` Euclidean (AWP); unit: 1/64 of the frame.
-        kernel: `root` is exp(-sqrt(d) / (2 sigma^2)), peaked at the point with long tails, as published; `gaussian` is
-            exp(-d^2 / (2 sigma^2)).
-        sigma: see there; a `gaussian` of 64ths of the frame needs more than the published value.
-        threshold: `mean` cuts a map to zero where it is below its mean, as published; `none` leaves it whole, so that a
-            point that moves a little changes every pixel a little.
-        convention: `centres` has -1 and +1 at the centres of the first and last pixel. `published` is for weights of
-            both code bases: points are off by one pixel of the map, and the map is 64 wide whatever its size.
+    Without a threshold, a small motion of a point changes every pixel of its map a little. Published points are off by
+    one pixel of the map, whose width counts as 64 whatever it is.
+
+    Args:
+        params: kernel, width, threshold and coordinate convention.
+        prior: `ewp` or `awp`, on which the distance depends where `params` leave it open.
     """
 
-    distance: Literal["l1", "l2"] = "l2"
-    kernel: Literal["root", "gaussian"] = "root"
-    sigma: float = 0.75
-    threshold: Literal["mean", "none"] = "mean"
-    convention: Convention = "centres"
+    def __init__(self, params: PriorParams, prior: Literal["ewp", "awp"]):
+        self.distance = params.distance or ("l1" if prior == "ewp" else "l2")
+        self.kernel = params.kernel
+        self.sigma = params.sigma
+        self.threshold = params.threshold
+        self.convention = params.convention
 
     @torch.no_grad()
     def __call__(self, points: Tensor, size: tuple[int, int], image_width: int) -> Tensor:
-        """One map a point, the AWP's.
+        """The map of every point.
 
         Args:
             points: (B, K, 2), xy in [-1, 1]; may lie outside.

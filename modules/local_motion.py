@@ -8,8 +8,9 @@ from math import log
 import torch
 from torch import Tensor, nn
 
-from modules.blocks import AntiAliasInterpolation2d, Hourglass
-from modules.geometry import CENTRED, GridConvention, make_coordinate_grid, resize_grid, resize_map, sample
+from config.family_sections import HourglassParams
+from modules.blocks import AntiAliasInterpolation2d, Hourglass, start_constant
+from modules.geometry import GridConvention, make_coordinate_grid, resize_grid, resize_map, sample
 
 _SHARPNESS = 4.0
 _LEAST_RADIUS = 0.1  # half frame widths; learned keypoints begin in one place
@@ -99,12 +100,11 @@ class MotionMixer(nn.Module):
     The base of FOMM's dense motion network and MRAA's flow predictor, whose keys it has; call it in full precision.
 
     Args:
-        block_expansion, num_blocks, max_features: of the hourglass.
+        params: of the hourglass, and the size at which the network works.
         num_motions: K.
         num_channels: C of the image.
-        estimate_occlusion_map: predict it, too.
-        scale_factor: size at which the network works, as a part of the image; a power of two.
-        use_deformed_source: show the warped sources to the network.
+        estimate_occlusion_map: also predict an occlusion map.
+        use_deformed_source: the warped sources are an input of the network.
         convention: of sampling.
         locality: initial reach of the keypoints' zones, see `KeypointZones`; the network then corrects the shares that
             they give instead of finding them. None: the network alone decides, as published.
@@ -115,43 +115,39 @@ class MotionMixer(nn.Module):
 
     def __init__(
         self,
+        params: HourglassParams,
         *,
-        block_expansion: int,
-        num_blocks: int,
-        max_features: int,
         num_motions: int,
         num_channels: int,
-        estimate_occlusion_map: bool = False,
-        scale_factor: float = 1,
-        use_deformed_source: bool = True,
-        convention: GridConvention = CENTRED,
-        locality: float | None = None,
-        background_logit: float | None = None,
-        initial_occlusion: float | None = None,
+        estimate_occlusion_map: bool,
+        use_deformed_source: bool,
+        convention: GridConvention,
+        locality: float | None,
+        background_logit: float | None,
+        initial_occlusion: float | None,
     ):
         super().__init__()
         self.use_deformed_source = use_deformed_source
         self.convention = convention
         in_features = (num_motions + 1) * (num_channels * use_deformed_source + 1)
-        self.hourglass = Hourglass(block_expansion, in_features, num_blocks, max_features, "batch")
+        self.hourglass = Hourglass(params.block_expansion, in_features, params.num_blocks, params.max_features, "batch")
         self.mask = nn.Conv2d(self.hourglass.out_features, num_motions + 1, 7, padding=3)
         self.occlusion = None
         if estimate_occlusion_map:
             self.occlusion = nn.Conv2d(self.hourglass.out_features, 1, 7, padding=3)
         self.down = None
-        if scale_factor != 1:
-            self.down = AntiAliasInterpolation2d(num_channels, scale_factor, "stride")
+        if params.scale_factor != 1:
+            self.down = AntiAliasInterpolation2d(num_channels, params.scale_factor, "stride")
         self.zones = None
         if locality is not None:
             self.zones = KeypointZones(num_motions, 1, locality, -4.0 if background_logit is None else background_logit)
         if locality is not None or background_logit is not None:
-            nn.init.zeros_(self.mask.weight)
-            nn.init.zeros_(self.mask.bias)
+            start_constant(self.mask, 0.0)
         if locality is None and background_logit is not None:
-            nn.init.constant_(self.mask.bias[:1], background_logit)
+            with torch.no_grad():
+                self.mask.bias[0] = background_logit
         if initial_occlusion is not None and self.occlusion is not None:
-            nn.init.zeros_(self.occlusion.weight)
-            nn.init.constant_(self.occlusion.bias, log(initial_occlusion / (1 - initial_occlusion)))
+            start_constant(self.occlusion, log(initial_occlusion / (1 - initial_occlusion)))
 
     def reduced(self, source: Tensor) -> Tensor:
         """The image at the size of the network: (B, C, H, W) -> (B, C, h, w)."""

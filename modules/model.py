@@ -1,7 +1,7 @@
-"""The one interface that every family implements.
+"""The interface that every family implements; the training loop, the inference engine and the benchmarks use only it.
 
-The training loop, `animate`, `reconstruction` and the benchmarks call nothing else, so that a new family is a folder
-with networks, a config class and one entry in `config.families.FAMILIES`.
+A family is a folder with networks, a config class and one entry in `config.families.FAMILIES`; see
+docs/adding_a_family.md.
 
 Dimension letters: B batch, H x W image.
 """
@@ -14,25 +14,27 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
+from config.sections import NormalizationParams, TrainAVDParams
 from modules.losses import VGG19
 
 if TYPE_CHECKING:
     from modules.au_estimator import AUEstimator
 
 Motion = dict[str, Tensor]
-"""What a family knows of the movement in one frame: keypoints, Jacobians or regions, each (B, ...)."""
+"""Motion tensors of one frame: keypoints, Jacobians or regions, each (B, ...)."""
 
 Mode = Literal["relative", "standard", "avd"]
 
 
 @dataclass(frozen=True)
 class Condition:
-    """What steers the picture beside the motion; each part is optional.
+    """Optional inputs of `MotionModel.generate` beside the motion.
 
     Attributes:
-        au_diff: (B, 17, 2) action units of driving minus source, intensities 0 to 1, of the subject's left and right
-            half of the face.
-        flow: (B, H, W, 2) displacement of every pixel of the source, xy, in half frame widths and heights.
+        au_diff: (B, 17, 2) action-unit intensities of driving minus source frame, each in [0, 1], of the left and right
+            half of the subject's face.
+        flow: (B, H, W, 2) displacement of every pixel of the source, xy, in normalised units (1 = half the frame's
+            width or height).
     """
 
     au_diff: Tensor | None = None
@@ -41,14 +43,14 @@ class Condition:
 
 @dataclass(frozen=True)
 class Optimiser:
-    """An optimiser of some of a model's networks.
+    """An optimiser and the networks that it trains.
 
     Attributes:
         optimizer: over the parameters of `networks`, in that order.
-        networks: their names.
-        clip_norm: largest absolute gradient allowed, by network; a network that is not named is not clipped.
-        start_epoch: first epoch in which it steps.
-        adversary: steps after the others, on `discriminator_losses`.
+        networks: names of the networks.
+        clip_norm: largest absolute gradient by network name; networks without an entry are not clipped.
+        start_epoch: first epoch in which the optimiser steps, from 0.
+        adversary: True steps after the other optimisers, on `discriminator_losses`.
     """
 
     optimizer: torch.optim.Optimizer
@@ -59,37 +61,50 @@ class Optimiser:
 
 
 class Trainable(nn.Module):
-    """What the training loop trains: networks with losses.
+    """Networks with losses, as the training loop takes them.
 
     Attributes:
-        needs_landmarks: pairs of frames need 68 landmarks.
-        needs_action_units: pairs of frames need the difference of their action units.
-        optional_networks: networks that a checkpoint may lack.
-        frozen_helpers: children that belong to the losses and are no networks of the model.
-        checkpoint_suffixes, epoch_keys: published ending of checkpoint names, and name of the last finished epoch in
+        network_names: attributes that are networks of the model, in the order in which checkpoints hold them. All other
+            attributes, such as loss networks, are never saved and must be frozen.
+        optional_networks: names of networks that a checkpoint may lack.
+        needs_landmarks: True if training pairs need 68 landmarks.
+        needs_action_units: True if training pairs need the difference of their action units.
+        checkpoint_suffixes, epoch_keys: published ending of checkpoint names, and key of the last finished epoch in
             them, by mode.
     """
 
+    network_names: ClassVar[tuple[str, ...]]
+    optional_networks: ClassVar[frozenset[str]] = frozenset()
     needs_landmarks: bool = False
     needs_action_units: bool = False
-    optional_networks: ClassVar[frozenset[str]] = frozenset()
-    frozen_helpers: ClassVar[frozenset[str]] = frozenset({"picture_loss", "relative_au_loss", "to_low_pass"})
     checkpoint_suffixes: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("train", "train_avd", "train_au"), "-checkpoint.pth.tar"
     )
     epoch_keys: ClassVar[Mapping[str, str]] = dict.fromkeys(("train", "train_avd", "train_au"), "epoch")
 
     def networks(self) -> dict[str, nn.Module]:
-        """The networks under their names in checkpoints."""
-        return {name: module for name, module in self.named_children() if name not in self.frozen_helpers}
+        """Networks under their names in checkpoints; those that the config leaves out are missing.
+
+        Raises:
+            TypeError: an attribute with parameters to train is not declared in `network_names`, so that no checkpoint
+                would hold it.
+        """
+        children = dict(self.named_children())
+        for name, child in children.items():
+            if name not in self.network_names and any(parameter.requires_grad for parameter in child.parameters()):
+                raise TypeError(
+                    f"{type(self).__name__}.{name}: has parameters to train but is not in `network_names`; add it "
+                    "there, or freeze it with `requires_grad_(False)` if only losses use it"
+                )
+        return {name: children[name] for name in self.network_names if name in children}
 
     def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of `model_params` that the networks of a checkpoint tell, whatever is written beside them.
+        """Settings of `model_params` that follow from the state dicts of a checkpoint, whatever its config says.
 
         Args:
-            contents: of the checkpoint, state dicts under the names of networks.
+            contents: contents of the checkpoint, state dicts under the names of networks.
         Returns:
-            Values by the dotted path within `model_params`.
+            Values by dotted path within `model_params`.
         """
         return {}
 
@@ -97,27 +112,27 @@ class Trainable(nn.Module):
         """Weighted losses of a batch of training pairs.
 
         Args:
-            batch: `source`, `driving` (B, 3, H, W) in [0, 1]; `source_landmarks`, `driving_landmarks` (B, 68, 2);
-                `source_au`, `au_diff` (B, 17, 2), intensities of the source and driving minus source; the last four
-                where they are needed; `subject` (B,), number of the person.
+            batch: `source`, `driving` (B, 3, H, W) in [0, 1]; with `needs_landmarks` `source_landmarks`,
+                `driving_landmarks` (B, 68, 2); with `needs_action_units` `source_au`, `au_diff` (B, 17, 2), intensities
+                of the source, and driving minus source; `subject` (B,), number of the person.
             epoch: from 0, for schedules.
         Returns:
-            Named weighted scalars, and what was generated.
+            Weighted scalars by name, and the generated tensors by name.
         """
         raise NotImplementedError(f"{type(self).__name__} has no losses")
 
     def discriminator_losses(self, batch: Mapping[str, Tensor], generated: dict[str, Any]) -> dict[str, Tensor]:
-        """Losses of the second step of adversarial families; empty for the others."""
+        """Losses of the discriminator, stepped after the generator; empty for families without one."""
         return {}
 
 
 class MotionModel(Trainable, ABC):
-    """A family's networks, wired.
+    """The networks of a family and their connections.
 
     Attributes:
-        motion_from_landmarks: `motion` depends on the landmarks alone, not on the image.
-        takes_flow: `generate` can make use of `Condition.flow`.
-        keypoint_name: name of the keypoints (B, N, 2) in a motion, which pictures show.
+        motion_from_landmarks: True if `motion` depends on the landmarks only, not on the image.
+        takes_flow: True if `generate` uses `Condition.flow`.
+        keypoint_name: name of the keypoints (B, N, 2) in a motion, for visualisation.
     """
 
     motion_from_landmarks: bool = False
@@ -126,7 +141,7 @@ class MotionModel(Trainable, ABC):
 
     @abstractmethod
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
-        """Find the family's motion tensors in a frame.
+        """Estimate the motion tensors of a frame.
 
         Args:
             image: (B, 3, H, W) in [0, 1].
@@ -140,59 +155,57 @@ class MotionModel(Trainable, ABC):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """Carry the driving person's movement over to the source person.
+        """Transfer the motion of the driving person to the source person.
 
         Args:
-            source: of the source image, batch 1 or B.
-            driving: of the driving frames, batch B.
-            driving_initial: of the driving clip's reference frame, batch 1 or B.
-            mode: `relative` adds the change since the reference frame, `standard` takes the driving motion as it is,
-                `avd` uses the network of that name.
-            adapt_movement_scale: fit the change to the size of the source face.
-            use_relative_jacobian: treat local affine motion in the same way; ignored by families without it.
+            source: motion of the source image, batch 1 or B.
+            driving: motion of the driving frames, batch B.
+            driving_initial: motion of the driving clip's reference frame, batch 1 or B.
+            mode: `relative` adds the change since the reference frame, `standard` returns the driving motion unchanged,
+                `avd` uses the AVD network.
+            normalization: scaling of the change, see `transfer_motion`, and treatment of local affine motion, which
+                families without it ignore.
         Returns:
             The motion to apply, batch B.
         """
 
     @abstractmethod
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> Any:
-        """Compute what depends on the source alone, once a clip.
+        """Compute everything that depends on the source only, once per clip.
 
         Args:
             source: (B, 3, H, W) in [0, 1].
             landmarks: (B, 68, 2), xy in [-1, 1]; for families that need them.
         Returns:
-            The family's own object.
+            An object of the family's own type, for `generate`.
         """
 
     @abstractmethod
     def generate(
         self, encoded: Any, motion_source: Motion, motion_driving: Motion, condition: Condition | None = None
     ) -> dict[str, Any]:
-        """Draw the source face with the driving motion.
+        """Generate the source face with the driving motion.
 
         Args:
             encoded: from `encode`, batch 1 or B.
-            motion_source: from `motion` on the source, batch 1 or B.
-            motion_driving: from `relative`, or from `motion` where source and driving are the same person; batch B.
+            motion_source: from `motion` of the source, batch 1 or B.
+            motion_driving: from `relative`, or from `motion` if source and driving are the same person; batch B.
             condition: optional further inputs.
         Returns:
-            `prediction` (B, 3, H, W) in [0, 1], and named intermediates.
+            `prediction` (B, 3, H, W) in [0, 1], and intermediate tensors by name.
         """
 
     def prepare_training(
-        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
+        self, section: Any, vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
     ) -> dict[str, Optimiser]:
-        """Make ready for `losses`.
+        """Prepare `losses`.
 
         Args:
-            settings: the section `train_params`.
-            vgg: perceptual network, where the settings weigh it.
-            au_estimator: frozen, where the settings weigh the relative action-unit constraint.
+            section: the config section `train_params`, of the family's own class.
+            vgg: feature network of the perceptual loss; None if its weights are 0.
+            au_estimator: frozen estimator of the relative action-unit constraint; None if its weight is 0.
         Returns:
             Optimisers under their names in checkpoints.
         Raises:
@@ -200,11 +213,11 @@ class MotionModel(Trainable, ABC):
         """
         raise NotImplementedError("this family has nothing to train; use it with --mode animate")
 
-    def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
-        """Make ready for `avd_losses`: every network but the AVD network is frozen.
+    def prepare_avd(self, section: TrainAVDParams) -> dict[str, Optimiser]:
+        """Prepare `avd_losses`, and freeze every network except the AVD network.
 
         Args:
-            settings: the section `train_avd_params`.
+            section: the config section `train_avd_params`.
         Returns:
             Optimisers under their names in checkpoints.
         Raises:
@@ -213,5 +226,5 @@ class MotionModel(Trainable, ABC):
         raise NotImplementedError("this family has no network for --mode train_avd")
 
     def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weighted losses of the AVD network; arguments and result as those of `losses`, nothing is generated."""
+        """Weighted losses of the AVD network; arguments and result as of `losses`, but nothing is generated."""
         raise NotImplementedError(f"{type(self).__name__} has no AVD losses")

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from config.sections import TransformParams
 from modules.geometry import inverse_2x2, make_coordinate_grid
 
 Regularization = Literal["exact", "tpsmm"]
@@ -51,8 +52,8 @@ class TPS:
         control: Tensor,
         target: Tensor,
         *,
-        regularization: Regularization = "exact",
-        smoothing: float = 1e-3,
+        regularization: Regularization,
+        smoothing: float,
         slope_penalty: float = 1e-3,
     ):
         if control.shape != target.shape or control.shape[-1] != 2:
@@ -114,23 +115,14 @@ class RandomWarp:
     theta: Tensor
     control_params: Tensor
     points_tps: int
-    distance: Literal["l1", "l2"] = "l2"
+    distance: Literal["l1", "l2"]
 
     @classmethod
-    def draw(
-        cls,
-        batch: int,
-        like: Tensor,
-        *,
-        sigma_affine: float,
-        sigma_tps: float,
-        points_tps: int,
-        distance: Literal["l1", "l2"] = "l2",
-    ) -> "RandomWarp":
-        """Draw `batch` warps on the device of `like`; sigmas in half frame widths."""
-        noise = sigma_affine * torch.randn(batch, 2, 3, device=like.device)
-        control_params = sigma_tps * torch.randn(batch, 1, points_tps**2, device=like.device)
-        return cls(noise + torch.eye(2, 3, device=like.device), control_params, points_tps, distance)
+    def draw(cls, batch: int, like: Tensor, params: TransformParams, distance: Literal["l1", "l2"]) -> "RandomWarp":
+        """Draw `batch` warps on the device of `like`."""
+        noise = params.sigma_affine * torch.randn(batch, 2, 3, device=like.device)
+        control_params = params.sigma_tps * torch.randn(batch, 1, params.points_tps**2, device=like.device)
+        return cls(noise + torch.eye(2, 3, device=like.device), control_params, params.points_tps, distance)
 
     def __call__(self, points: Tensor) -> Tensor:
         """Map points: (B or 1, N, 2) -> (B, N, 2)."""

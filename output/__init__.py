@@ -1,1 +1,1 @@
-"""What is written and measured: videos, contact sheets, result tables, metrics, training pictures."""
+"""Videos, contact sheets, result tables, metrics and images of the training."""

@@ -1,6 +1,8 @@
 """Tiny clips that the tests share: smooth pictures that move, with landmarks that move along."""
 
 import gc
+import os
+import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -9,8 +11,12 @@ import pytest
 import torch
 import yaml
 
+import run
 from benchmarks.landmark_groups import face_shapes
+from config.family_sections import PictureTrainParams
 
+ROOT = Path(__file__).parents[1]
+TOOL_FOLDERS = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 SIZE = 64
 FRAMES = 6
 
@@ -19,6 +25,40 @@ FRAMES = 6
 def _one_thread():
     """Sums in one order, so that results are the same bits on every machine."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _nothing_left_behind(tmp_path_factory):
+    """Tests start in a temporary folder, and none may write into the repository."""
+    before = repository_paths()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("elsewhere"))
+        yield
+    left = sorted(repository_paths() - before)
+    assert not left, f"tests wrote into the repository: {', '.join(left[:5])}; use tmp_path"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(tmp_path, monkeypatch):
+    """Relative paths, such as the defaults of log and cache, lie in the test's own folder."""
+    monkeypatch.chdir(tmp_path)
+
+
+def repository_paths() -> set[str]:
+    """Files and folders of the repository, without those of Git, Python and tools."""
+    found = set()
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [name for name in folders if name not in TOOL_FOLDERS]
+        found |= {str(Path(folder, name).relative_to(ROOT)) for name in (*folders, *files)}
+    return found
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk():
+    """What is written need not survive a loss of power."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("os.fsync", lambda handle: None)
+        yield
 
 
 def smooth_picture(rng: np.random.Generator, size: int = SIZE) -> np.ndarray:
@@ -53,16 +93,34 @@ def write_clip(folder: Path, name: str, seed: int, frames: int = FRAMES) -> np.n
     return np.stack(landmarks)
 
 
-@pytest.fixture
-def clips_root(tmp_path: Path) -> Path:
-    """A data set: two clips to train on, two to test, landmarks and action units for all."""
-    root = tmp_path / "data"
+@pytest.fixture(scope="session")
+def _clips_once(tmp_path_factory) -> Path:
+    """The clips of `clips_root`, drawn once."""
+    root = tmp_path_factory.mktemp("clips") / "data"
     (root / "landmarks").mkdir(parents=True)
     (root / "au").mkdir()
     for number, (split, name) in enumerate([("train", "a"), ("train", "b"), ("test", "022_3_3"), ("test", "006")]):
         np.save(root / "landmarks" / f"{name}.npy", write_clip(root / split, name, number).astype(np.float32))
         write_action_units(root / "au" / f"{name}.csv", FRAMES)
     return root
+
+
+@pytest.fixture
+def clips_root(tmp_path: Path, _clips_once: Path) -> Path:
+    """A data set: two clips to train on, two to test, landmarks and action units for all."""
+    return shutil.copytree(_clips_once, tmp_path / "data")
+
+
+@pytest.fixture(scope="session")
+def checkpoint_once(_clips_once: Path, tmp_path_factory) -> Path:
+    """A checkpoint of the tiny experiment after one epoch, which tests must not change."""
+    folder = tmp_path_factory.mktemp("trained")
+    experiment = tiny_experiment(_clips_once, train_params__num_epochs=1)
+    experiment["dataset_params"]["cache_dir"] = str(folder / "cache")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    assert run.main(["--config", str(folder / "tiny.yaml"), "--log-dir", str(folder / "log")]) == 0
+    (checkpoint,) = (folder / "log").glob("*/*-checkpoint.pth.tar")
+    return checkpoint
 
 
 def write_action_units(path: Path, frames: int) -> None:
@@ -111,6 +169,11 @@ def tiny_experiment(root: Path, **changes) -> dict:
         section, key = path.split("__")
         experiment[section][key] = value
     return experiment
+
+
+def with_weights(section: PictureTrainParams, **weights: float) -> PictureTrainParams:
+    """A training section with other loss weights."""
+    return section.model_copy(update={"loss_weights": section.loss_weights.model_copy(update=weights)})
 
 
 @pytest.fixture

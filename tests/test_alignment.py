@@ -1,4 +1,4 @@
-"""Similarities between shapes, head motion and transfer."""
+"""Similarities between shapes, and head motion."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion, transfer
+from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion
 from faces.landmarks import read_landmarks
 
 DATA = Path(__file__).parents[1] / "data"
@@ -79,23 +79,6 @@ def test_removing_head_motion_leaves_the_expression(face):
         np.testing.assert_allclose(change, expression - expression[reference], atol=0.05)
 
 
-def test_transfer_scales_and_turns_the_motion_and_keeps_the_source(face, other):
-    motion = np.zeros((4, 68, 2))
-    motion[2, 24] = [1, -2]
-    driving = other + motion
-    source = move(other, 0.5, np.pi / 2, (100, 0))
-    result = transfer(source, driving)
-    np.testing.assert_array_equal(result[0], source)
-    np.testing.assert_allclose(result[2, 24] - source[24], [1, 0.5], atol=1e-9)
-    still = np.delete(result[2] - source, 24, axis=0)
-    np.testing.assert_allclose(still, 0, atol=1e-9)
-    np.testing.assert_array_equal(transfer(face, driving, reference=2)[2], face)
-
-
-def test_transfer_does_not_copy_positions(face, other):
-    np.testing.assert_array_equal(transfer(face, np.stack([other, other])), np.stack([face, face]))
-
-
 @pytest.mark.parametrize(
     ("landmarks", "reference", "message"),
     [
@@ -113,5 +96,3 @@ def test_unusable_landmarks_are_refused(landmarks, reference, message):
 def test_unusable_shapes_are_refused(face):
     with pytest.raises(ValueError, match="68 and 67 points"):
         fit_similarity(face, face[:67])
-    with pytest.raises(ValueError, match=r"source landmarks have shape \(67, 2\)"):
-        transfer(face[:67], face[None])

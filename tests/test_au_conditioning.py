@@ -123,7 +123,7 @@ def test_the_face_rests_where_no_unit_acts():
 def test_gradients_reach_every_parameter_of_the_conditioning(tmp_path):
     model = film_model(tmp_path).train()
     experiment = build_config(tiny_experiment(tmp_path), "test").config
-    model.prepare_training({**experiment.train_params.model_dump(), "dropout_epoch": 0}, None)
+    model.prepare_training(experiment.train_params.model_copy(update={"dropout_epoch": 0}), None)
     batch = {
         "source": picture(2),
         "driving": picture(2).flip(-1),

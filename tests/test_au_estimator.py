@@ -10,6 +10,7 @@ import torch
 import run
 import train_au
 from config.load import ConfigError, build_config
+from config.sections import TrainAUParams, TrainAUWeights
 from core.checkpoints import CheckpointError
 from core.models import build_model, load_au_estimator
 from modules.au_estimator import AUEstimator, RelativeAULoss
@@ -122,7 +123,7 @@ def test_a_unit_that_explains_by_chance_rests_in_use_and_is_seen_in_training():
     image, half = picture(), torch.full((1, 17, 2), 0.5)
     noisy = (image + 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     assert not estimator.difference(image, noisy, landmarks(), half)[:, AU12].any()
-    estimator.prepare_training({"lr": 0.01, "loss_weights": dict.fromkeys(LOSSES, 1.0)})
+    estimator.prepare_training(TrainAUParams(loss_weights=TrainAUWeights(**dict.fromkeys(LOSSES, 1.0))))
     batch = {"source": image, "driving": noisy, "source_landmarks": landmarks(), "source_au": half}
     losses, _ = estimator.losses({**batch, "au_diff": torch.full((1, 17, 2), 0.2)}, epoch=0)
     losses["difference"].backward()
@@ -279,7 +280,7 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
     model = build_model(config)
-    model.prepare_training(config.train_params.model_dump(), None, AUEstimator(brows_up()).requires_grad_(False))
+    model.prepare_training(config.train_params, None, AUEstimator(brows_up()).requires_grad_(False))
     points = (torch.from_numpy(face_landmarks(64)).float() / 63 * 2 - 1).expand(2, -1, -1)
     moved = points.clone()
     moved[:, 17:27, 1] -= 0.05

@@ -1,11 +1,14 @@
+import copy
 import errno
 import pickle
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from torchvision.models.vgg import cfgs, make_layers
 
 from config.load import build_config
 from core.checkpoints import (
@@ -33,7 +36,7 @@ def prepared(tmp_path: Path, published: bool = False, **model_params):
     config = build_config(experiment, "test").config
     torch.manual_seed(0)
     model = build_model(config)
-    return config, model, model.prepare_training(config.train_params.model_dump(), None)
+    return config, model, model.prepare_training(config.train_params, None)
 
 
 def published_contents(model, optimisers) -> dict:
@@ -230,11 +233,19 @@ def test_an_optimiser_that_does_not_fit_is_named_and_a_missing_one_starts_anew(t
     assert "no state of `optimizer`, which starts anew" in caplog.text
 
 
+@pytest.fixture
+def _features_alone(monkeypatch):
+    """VGG-19 without the classifier of 124 million numbers, which is thrown away in any case."""
+    features = make_layers(cfgs["E"], batch_norm=False)
+    monkeypatch.setattr("modules.losses.vgg19", lambda weights: SimpleNamespace(features=copy.deepcopy(features)))
+
+
 def torchvision_state(network: VGG19) -> dict[str, torch.Tensor]:
     state = {k.split(".", 1)[1]: v for k, v in network.state_dict().items() if k.startswith("slice")}
     return {f"features.{key}": torch.rand_like(value) for key, value in state.items()}
 
 
+@pytest.mark.usefixtures("_features_alone")
 def test_perceptual_weights_come_from_a_file_in_torchvisions_format(tmp_path):
     state = torchvision_state(VGG19())
     torch.save({**state, "classifier.0.weight": torch.zeros(1)}, tmp_path / "vgg.pth")
@@ -247,6 +258,7 @@ def test_perceptual_weights_come_from_a_file_in_torchvisions_format(tmp_path):
         load_vgg19(str(tmp_path / "vgg.pth"))
 
 
+@pytest.mark.usefixtures("_features_alone")
 def test_missing_perceptual_weights_say_where_they_belong(tmp_path, monkeypatch):
     def no_network(*args, **kwargs):
         raise OSError(errno.ENETUNREACH, "Network is unreachable")
@@ -259,6 +271,7 @@ def test_missing_perceptual_weights_say_where_they_belong(tmp_path, monkeypatch)
     assert "train_params.perceptual_network" in str(caught.value)
 
 
+@pytest.mark.usefixtures("_features_alone")
 def test_torchvision_finds_the_file_where_the_message_says(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path), raising=False)
     (tmp_path / "checkpoints").mkdir()
@@ -274,7 +287,7 @@ def test_a_published_checkpoint_with_action_units_fits_strictly(tmp_path):
     config = build_config(experiment, "test").config
     assert config.model_params.au_conditioning == "concat"
     model = build_model(config)
-    optimisers = model.prepare_training(config.train_params.model_dump(), None)
+    optimisers = model.prepare_training(config.train_params, None)
     contents = published_contents(model, optimisers)
     path = tmp_path / "00000099-checkpoint.pth.tar"
     torch.save(contents, path)

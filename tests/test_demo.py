@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import imageio.v3 as iio
 import numpy as np
 import yaml
 
+import run
 from demo import __main__ as demo
 from demo.make_demo import make_demo
 
@@ -30,15 +32,25 @@ def test_the_demo_runs_from_data_to_figures(tmp_path, monkeypatch, caplog):
     experiment["animate_params"] = {"format": ".png"}
     (tmp_path / "tps-tiny.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
     tiny = {"size": 64, "subjects": 1, "clips": 2, "test_subjects": 2, "test_clips": 1}
-    monkeypatch.chdir(ROOT)
+    commands = []
+
+    def in_this_process(command, check):
+        """The program without a start of Python, which takes seconds."""
+        commands.append([str(part) for part in command])
+        assert run.main(commands[-1][2:]) == 0
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo.subprocess, "run", in_this_process)
     monkeypatch.setattr(demo, "CONFIG", tmp_path / "tps-tiny.yaml")
+    monkeypatch.setattr(demo, "WARP_CONFIG", ROOT / demo.WARP_CONFIG)
     monkeypatch.setattr(demo, "LOG_DIR", tmp_path / "log")
     monkeypatch.setattr(demo, "make_demo", lambda out, workers, force: partial(make_demo, **tiny)(out, force=force))
     with caplog.at_level(logging.INFO):
         assert demo.main() == 0
 
-    (run,) = (tmp_path / "log").glob("tps-tiny_*")
-    animation = run / "animation"
+    assert [command[:2] for command in commands] == [[sys.executable, "run.py"]] * 3
+    (folder,) = (tmp_path / "log").glob("tps-tiny_*")
+    animation = folder / "animation"
     assert iio.imread(animation / "contact_sheet.png").shape[1] == 6 * 256
     assert (animation / "demo_slow2x.gif").exists()
     with (data / "test_pairs.csv").open(newline="") as file:

@@ -3,7 +3,13 @@
 import pytest
 import torch
 
+from config.family_sections import PriorParams
 from modules.facial_prior import AU_POINTS, PriorMaps, equally_weighted, prior_points, published_values
+
+
+def maps_of(**options) -> PriorMaps:
+    return PriorMaps(PriorParams(**options), "awp")
+
 
 KINDS = [(distance, kernel) for distance in ("l1", "l2") for kernel in ("root", "gaussian")]
 
@@ -11,7 +17,7 @@ KINDS = [(distance, kernel) for distance in ("l1", "l2") for kernel in ("root", 
 @pytest.mark.parametrize(("distance", "kernel"), KINDS)
 def test_maps_follow_their_formula(distance, kernel):
     points = torch.rand(2, 5, 2, generator=torch.Generator().manual_seed(0)) * 2.4 - 1.2
-    maps = PriorMaps(distance, kernel, sigma=1.5, threshold="none")(points, (40, 64), image_width=256)
+    maps = maps_of(distance=distance, kernel=kernel, sigma=1.5, threshold="none")(points, (40, 64), image_width=256)
     x = (points[..., 0] + 1) / 2 * 63
     y = (points[..., 1] + 1) / 2 * 39
     dx, dy = torch.arange(64.0) - x[..., None, None], torch.arange(40.0)[:, None] - y[..., None, None]
@@ -22,8 +28,8 @@ def test_maps_follow_their_formula(distance, kernel):
 
 def test_the_mean_is_the_threshold():
     points = torch.tensor([[[0.1, -0.2], [0.7, 0.3]]])
-    whole = PriorMaps(threshold="none")(points, (64, 64), 256)
-    cut = PriorMaps()(points, (64, 64), 256)
+    whole = maps_of(threshold="none")(points, (64, 64), 256)
+    cut = maps_of()(points, (64, 64), 256)
     below = whole < whole.mean((-2, -1), keepdim=True)
     assert 0.2 < below.float().mean() < 0.8
     assert (cut[below] == 0).all()
@@ -32,13 +38,13 @@ def test_the_mean_is_the_threshold():
 
 def test_a_map_looks_the_same_at_every_resolution():
     points = torch.tensor([[[0.31, -0.17]]])
-    maps = PriorMaps(threshold="none", sigma=2.0)
+    maps = maps_of(threshold="none", sigma=2.0)
     coarse, fine = maps(points, (65, 65), 256), maps(points, (129, 129), 512)[..., ::2, ::2]
     torch.testing.assert_close(coarse / coarse.sum(), fine / fine.sum(), rtol=0.02, atol=0)
 
 
 def test_a_move_of_a_tenth_of_a_pixel_moves_the_map():
-    maps = PriorMaps(kernel="gaussian", sigma=3.0, threshold="none")
+    maps = maps_of(kernel="gaussian", sigma=3.0, threshold="none")
     columns = torch.arange(64.0)
 
     def centre(x: float) -> float:
@@ -51,7 +57,7 @@ def test_a_move_of_a_tenth_of_a_pixel_moves_the_map():
 
 def test_samples_of_a_batch_do_not_see_each_other():
     points = torch.rand(3, AU_POINTS, 2, generator=torch.Generator().manual_seed(1)) * 2 - 1
-    maps = PriorMaps("l1")
+    maps = maps_of(distance="l1")
     together = equally_weighted(maps(points, (32, 48), 256))
     for sample, alone in zip(together, points, strict=True):
         torch.testing.assert_close(sample, equally_weighted(maps(alone[None], (32, 48), 256))[0])
@@ -85,3 +91,8 @@ def test_points_that_cannot_be_had_are_refused():
 def test_published_values_are_those_of_pixels():
     pixels = torch.tensor([[[0.0, 10.0], [255.0, 128.0]]])
     torch.testing.assert_close(published_values(pixels * 2 / 255 - 1, 256), pixels * 2 / 256 - 1)
+
+
+def test_the_distance_is_that_of_the_prior_unless_the_config_says_otherwise():
+    assert [PriorMaps(PriorParams(), prior).distance for prior in ("ewp", "awp")] == ["l1", "l2"]
+    assert PriorMaps(PriorParams(distance="l2"), "ewp").distance == "l2"

@@ -277,7 +277,8 @@ def test_families_with_networks_follow_codes_where_landmarks_move_them(
     clips_root, write_experiment, codes, tmp_path, caplog, keypoints
 ):
     experiment = write_experiment(clips_root)
-    changes = ("--set", f"model_params.keypoints={keypoints}", "--set", "train_params.num_epochs=1")
+    changes = ["train_params.num_epochs=1", "train_params.num_repeats=1", f"model_params.keypoints={keypoints}"]
+    changes = [part for change in changes for part in ("--set", change)]
     main("--config", experiment, "--log-dir", tmp_path / "log", *changes)
     (checkpoint,) = (tmp_path / "log").glob("*/00000000-checkpoint.pth.tar")
     command = ("--config", experiment, "--mode", "animate", "--checkpoint", checkpoint, *changes)

@@ -10,17 +10,19 @@ import yaml
 
 import run
 from config.load import ConfigError, build_config, load_config
+from config.sections import NormalizationParams, TransformParams
 from core.checkpoints import CheckpointError, load_networks, read_checkpoint
 from core.models import build_model
 from modules.geometry import inverse_2x2, make_coordinate_grid
 from modules.model import Condition
 from modules.thin_plate_spline import RandomWarp
-from tests.conftest import face_landmarks, tiny_experiment
+from tests.conftest import face_landmarks, tiny_experiment, with_weights
 from tests.golden import fomm_cases  # noqa: F401 - registers its replays
 from tests.golden.replay import REPLAYS, Fixture, worst_fraction
 from tests.test_train import run_folder, same
 
 SIZE = 64
+USUAL = NormalizationParams()
 GOLDEN = Path(__file__).parent / "golden"
 PRIORS = ["none", "ewp", "awp"]
 
@@ -268,20 +270,24 @@ def test_relative_movement_is_scaled_by_each_faces_size(tmp_path):
     sizes = torch.tensor([2.0, 3.0])[:, None, None]
     source = {"value": initial["value"] * sizes, "jacobian": 2 * identity}
     driving = {"value": initial["value"] + torch.tensor([0.01, 0.0]), "jacobian": 3 * identity}
-    moved = model.relative(source, driving, initial, "relative")
+    moved = model.relative(source, driving, initial, "relative", USUAL)
     expected = sizes * torch.tensor([0.01, 0.0])
     torch.testing.assert_close(moved["value"] - source["value"], expected.expand(2, 5, 2), atol=1e-5, rtol=0)
     torch.testing.assert_close(moved["jacobian"], 6 * identity)
     plain = model.relative(
-        source, driving, initial, "relative", adapt_movement_scale=False, use_relative_jacobian=False
+        source,
+        driving,
+        initial,
+        "relative",
+        NormalizationParams(adapt_movement_scale=False, use_relative_jacobian=False),
     )
     torch.testing.assert_close(
         plain["value"] - source["value"], torch.tensor([0.01, 0.0]).expand(2, 5, 2), atol=1e-5, rtol=0
     )
     assert plain["jacobian"] is driving["jacobian"]
-    assert model.relative(source, driving, initial, "standard") is driving
+    assert model.relative(source, driving, initial, "standard", USUAL) is driving
     with pytest.raises(ValueError, match="expected mode `relative` or `standard`, got `avd`"):
-        model.relative(source, driving, initial, "avd")
+        model.relative(source, driving, initial, "avd", USUAL)
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -290,7 +296,7 @@ def test_relative_movement_is_scaled_by_each_faces_size(tmp_path):
 @pytest.mark.parametrize("prior", PRIORS)
 def test_gradients_reach_every_parameter(tmp_path, prior):
     model, config = tiny_model(tmp_path, prior)
-    model.prepare_training(config.train_params.model_dump(), None)
+    model.prepare_training(config.train_params, None)
     batch = training_batch()
     terms, generated = model.train().losses(batch, 0)
     expected = {"pixel", "generator_gan", "feature_matching", "equivariance_jacobian"}
@@ -302,7 +308,7 @@ def test_gradients_reach_every_parameter(tmp_path, prior):
 
 def test_the_discriminators_losses_reach_it_alone_and_it_learns_to_judge(tmp_path):
     model, config = tiny_model(tmp_path)
-    optimisers = model.prepare_training(config.train_params.model_dump(), None)
+    optimisers = model.prepare_training(config.train_params, None)
     assert {name: entry.adversary for name, entry in optimisers.items()} == {
         "optimizer_generator": False,
         "optimizer_discriminator": True,
@@ -323,9 +329,7 @@ def test_the_discriminators_losses_reach_it_alone_and_it_learns_to_judge(tmp_pat
 
 def test_without_adversarial_weight_the_discriminator_rests(tmp_path):
     model, config = tiny_model(tmp_path)
-    settings = config.train_params.model_dump()
-    settings["loss_weights"]["generator_gan"] = 0
-    model.prepare_training(settings, None)
+    model.prepare_training(with_weights(config.train_params, generator_gan=0.0), None)
     terms, generated = model.train().losses(training_batch(), 0)
     assert {"generator_gan", "feature_matching"} & set(terms) == set()
     assert model.discriminator_losses(training_batch(), generated) == {}
@@ -333,8 +337,8 @@ def test_without_adversarial_weight_the_discriminator_rests(tmp_path):
 
 def test_keypoints_that_move_with_the_picture_have_no_equivariance_loss(tmp_path):
     model, config = tiny_model(tmp_path)
-    model.prepare_training(config.train_params.model_dump(), None)
-    warp = RandomWarp.draw(2, pictures(), sigma_affine=0.05, sigma_tps=0.005, points_tps=5, distance="l1")
+    model.prepare_training(config.train_params, None)
+    warp = RandomWarp.draw(2, pictures(), TransformParams(), "l1")
     value = torch.rand(2, 5, 2) - 0.5
     jacobian = torch.rand(2, 5, 2, 2) + torch.eye(2)
     found = warp.inverse(value)
@@ -352,7 +356,7 @@ def test_keypoints_that_move_with_the_picture_have_no_equivariance_loss(tmp_path
 def test_every_network_and_the_zones_have_their_own_learning_rate(tmp_path):
     model, config = tiny_model(tmp_path, "ewp", generator_params__dense_motion_params__locality=0.1)
     rates = {"lr_generator": 1e-4, "lr_zones": 2e-4, "lr_discriminator": 3e-4, "lr_kp_detector": 4e-4}
-    optimisers = model.prepare_training({**config.train_params.model_dump(), **rates}, None)
+    optimisers = model.prepare_training(config.train_params.model_copy(update=rates), None)
     groups = {name: entry.optimizer.param_groups for name, entry in optimisers.items()}
     assert {name: [group["lr"] for group in own] for name, own in groups.items()} == {
         "optimizer_generator": [1e-4, 2e-4],
@@ -368,9 +372,7 @@ def test_every_network_and_the_zones_have_their_own_learning_rate(tmp_path):
 
 def test_motion_that_explains_nothing_costs(tmp_path):
     model, config = tiny_model(tmp_path)
-    settings = config.train_params.model_dump()
-    settings["loss_weights"] |= {"motion": 2.0, "generator_gan": 0}
-    model.prepare_training(settings, None)
+    model.prepare_training(with_weights(config.train_params, motion=2.0, generator_gan=0.0), None)
     terms, generated = model.losses(training_batch(), 0)
     shift = generated["deformation"] - make_coordinate_grid((16, 16), generated["deformation"])
     expected = 2 * (shift * (SIZE - 1) / 2).norm(dim=-1).mean()
@@ -414,7 +416,7 @@ def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path,
     config = load_config(path).config
     assert config.model_params.prior == prior
     model = build_model(config)
-    contents = published_contents(model, model.prepare_training(config.train_params.model_dump(), None))
+    contents = published_contents(model, model.prepare_training(config.train_params, None))
     checkpoint = tmp_path / "cpk" / "00000000-checkpoint.pth.tar"
     checkpoint.parent.mkdir()
     torch.save(contents, checkpoint)

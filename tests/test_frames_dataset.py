@@ -97,6 +97,19 @@ def test_the_sampler_shares_an_epoch_among_processes():
     assert [index for _, index in whole] != [index for _, index in joint]
 
 
+def test_every_epoch_is_another_order_of_all_pairs_and_so_is_every_seed():
+    def order(seed, epoch):
+        sampler = EpochSampler(20, 2, seed=seed)
+        sampler.start(epoch)
+        return [index for _, index in sampler]
+
+    orders = [order(seed, epoch) for seed in (0, 1) for epoch in (0, 1, 2)]
+    assert all(sorted(indices) == list(range(20)) for indices in orders)
+    assert len({tuple(indices) for indices in orders}) == 6
+    assert list(range(20)) not in orders
+    assert order(0, 0) == orders[0]
+
+
 def test_a_resumed_epoch_goes_on_where_it_stopped():
     sampler = EpochSampler(10, 2, seed=0)
     whole = list(sampler)

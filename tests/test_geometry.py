@@ -1,7 +1,10 @@
+"""Grids, heat maps, sampling, shapes, and the transfer of motion."""
+
 import pytest
 import torch
 from scipy.spatial import ConvexHull
 
+from faces.alignment import fit_similarity
 from modules.geometry import (
     GridConvention,
     apply_homography,
@@ -13,8 +16,10 @@ from modules.geometry import (
     resize_grid,
     sample,
     spatial_softmax,
+    transfer_motion,
     warp_features,
 )
+from tests.conftest import face_landmarks
 
 
 def test_the_grid_puts_minus_and_plus_one_at_the_centres_of_the_outer_pixels():
@@ -94,3 +99,75 @@ def test_hull_areas_are_those_of_a_library():
 def test_hull_area_of_repeated_and_collinear_points():
     square = torch.tensor([[0.0, 0], [1, 0], [1, 1], [0, 1], [0, 0], [0.5, 0], [1, 0.5]])
     assert hull_area(square[None]).item() == pytest.approx(1)
+
+
+# --- transfer of motion -----------------------------------------------------------------------------------------------
+
+TURN = 0.5 * torch.tensor([[0.8, -0.6], [0.6, 0.8]], dtype=torch.float64)  # scale 0.5, rotation from x towards y
+
+
+def faces() -> tuple[torch.Tensor, torch.Tensor]:
+    """A driving face at rest and its motion, pixels, float64."""
+    generator = torch.Generator().manual_seed(0)
+    rest = 100 * torch.rand(2, 68, 2, generator=generator, dtype=torch.float64)
+    return rest, torch.randn(2, 68, 2, generator=generator, dtype=torch.float64)
+
+
+def test_a_scaled_and_rotated_face_moves_by_the_scaled_and_rotated_motion():
+    rest, motion = faces()
+    source = rest @ TURN.mT + torch.tensor([5.0, -7.0])
+    moved = transfer_motion(source, rest + motion, rest, scaling="similarity")
+    torch.testing.assert_close(moved, source + motion @ TURN.mT, atol=1e-10, rtol=0)
+    assert torch.equal(transfer_motion(source, rest, rest, scaling="similarity"), source)
+
+
+def test_the_similarity_is_that_of_least_squares():
+    rest, motion = faces()
+    source = 100 * torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    moved = transfer_motion(source, rest + motion, rest, scaling="similarity")
+    for i in range(2):
+        expected = fit_similarity(rest[i].numpy(), source[i].numpy()).turn(motion[i].numpy())
+        torch.testing.assert_close(moved[i] - source[i], torch.from_numpy(expected), atol=1e-10, rtol=0)
+
+
+def test_the_hull_scales_each_sample_and_does_not_rotate():
+    rest, motion = faces()
+    source = rest * torch.tensor([2.0, 3.0], dtype=torch.float64)[:, None, None] @ TURN.mT
+    moved = transfer_motion(source, rest + motion, rest, scaling="hull")
+    torch.testing.assert_close(moved - source, motion * torch.tensor([1.0, 1.5])[:, None, None].double())
+
+
+def test_the_similarity_depends_less_on_landmark_noise_than_the_hull():
+    face = torch.from_numpy(face_landmarks(256))[None]
+    noisy = face + torch.randn(500, 68, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    motion = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    similarity, hull = (
+        (transfer_motion(face, noisy + motion, noisy, scaling=scaling) - face)[:, 0].norm(dim=-1).std()
+        for scaling in ("similarity", "hull")
+    )
+    assert similarity < 0.8 * hull
+
+
+def test_without_scaling_the_change_itself_is_added():
+    rest, motion = faces()
+    source = rest @ TURN.mT
+    moved = transfer_motion(source, rest + motion, rest, scaling="none")
+    torch.testing.assert_close(moved, source + motion)
+
+
+def test_one_source_follows_many_driving_frames_and_points_that_coincide_stay_finite():
+    rest, motion = faces()
+    driving = rest[:1] + motion
+    moved = transfer_motion(rest[1:], driving, rest[:1], scaling="similarity")
+    single = transfer_motion(rest[1:], driving[1:], rest[:1], scaling="similarity")
+    torch.testing.assert_close(moved[1:], single)
+    assert torch.isfinite(transfer_motion(rest, rest, 0 * rest, scaling="similarity")).all()
+
+
+def test_motion_is_transferred_in_full_precision_under_autocast():
+    rest, motion = (x.float() for x in faces())
+    source = rest @ TURN.float().mT
+    full = transfer_motion(source, rest + motion, rest, scaling="similarity")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        reduced = transfer_motion(source, rest + motion, rest, scaling="similarity")
+    assert torch.equal(full, reduced)

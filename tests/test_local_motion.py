@@ -2,13 +2,25 @@
 
 import torch
 
-from modules.geometry import make_coordinate_grid
+from config.family_sections import HourglassParams
+from modules.geometry import CENTRED, make_coordinate_grid
 from modules.local_motion import MotionMixer, local_affine
+
+HOURGLASS = HourglassParams(block_expansion=4, num_blocks=2, max_features=16, scale_factor=0.5)
 
 
 def mixer(**changes) -> MotionMixer:
-    settings = {"block_expansion": 4, "num_blocks": 2, "max_features": 16, "num_motions": 3, "num_channels": 3}
-    return MotionMixer(**{**settings, "estimate_occlusion_map": True, "scale_factor": 0.5, **changes}).eval()
+    structure = {
+        "num_motions": 3,
+        "num_channels": 3,
+        "estimate_occlusion_map": True,
+        "use_deformed_source": True,
+        "convention": CENTRED,
+        "locality": None,
+        "background_logit": None,
+        "initial_occlusion": None,
+    }
+    return MotionMixer(HOURGLASS, **{**structure, **changes}).eval()
 
 
 def test_a_local_motion_takes_its_keypoint_to_the_sources_and_the_background_rests():

@@ -9,19 +9,21 @@ import yaml
 
 import run
 from config.load import ConfigError, build_config, load_config
+from config.sections import NormalizationParams
 from core.checkpoints import CheckpointError, load_networks, read_checkpoint
 from core.models import build_model
 from modules.geometry import heatmap_mean, make_coordinate_grid
 from modules.model import Condition
 from modules.mraa.affine import principal_root, reverted, symmetric_root
 from modules.thin_plate_spline import RandomWarp
-from tests.conftest import face_landmarks, tiny_experiment
+from tests.conftest import face_landmarks, tiny_experiment, with_weights
 from tests.golden import mraa_cases  # noqa: F401 - registers its replays
 from tests.golden.manifests import compare_manifest
 from tests.golden.replay import REPLAYS, Fixture, worst_fraction
 from tests.test_train import run_folder, same
 
 SIZE = 64
+USUAL = NormalizationParams()
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
 FIXTURES = (
@@ -135,7 +137,7 @@ def generate(model, source, motion_source, motion_driving, condition=None):
 def prepared(tmp_path, **changes):
     """A model ready for `losses`."""
     model, config = tiny_model(tmp_path, **changes)
-    optimisers = model.prepare_training(config.train_params.model_dump(), None)
+    optimisers = model.prepare_training(config.train_params, None)
     return model.train(), optimisers
 
 
@@ -355,7 +357,7 @@ def test_the_background_has_as_many_degrees_of_freedom_as_the_config_says(tmp_pa
     assert changed.tolist() == [count, count]
     same_scene = motion(model, pictures()), motion(model, pictures().flip(0))
     assert (generate(model, pictures(), *same_scene)["bg_param"] is None) == (bg_type == "zero")
-    other_scene = model.relative(*same_scene, same_scene[1], "standard")
+    other_scene = model.relative(*same_scene, same_scene[1], "standard", USUAL)
     assert generate(model, pictures(), same_scene[0], other_scene)["bg_param"] is None
 
 
@@ -444,31 +446,31 @@ def test_relative_movement_is_scaled_by_the_faces_sizes_and_takes_the_affine_fra
     turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
     driving = {"shift": initial["shift"] + torch.tensor([0.01, 0.0]), "affine": turn @ initial["affine"]}
     driving["covar"] = driving["affine"] @ driving["affine"].mT
-    moved = model.relative(source, driving, initial, "relative")
+    moved = model.relative(source, driving, initial, "relative", USUAL)
     expected = source["shift"] + torch.tensor([0.02, 0.0])
     torch.testing.assert_close(moved["shift"], expected, atol=1e-5, rtol=0)
     torch.testing.assert_close(moved["affine"], turn @ source["affine"], atol=1e-4, rtol=0)
     torch.testing.assert_close(moved["covar"], moved["affine"] @ moved["affine"].mT)
-    unscaled = model.relative(source, driving, initial, "relative", adapt_movement_scale=False)
+    unscaled = model.relative(source, driving, initial, "relative", NormalizationParams(adapt_movement_scale=False))
     expected = source["shift"] + torch.tensor([0.01, 0.0])
     torch.testing.assert_close(unscaled["shift"], expected, atol=1e-5, rtol=0)
-    kept = model.relative(source, driving, initial, "relative", use_relative_jacobian=False)
+    kept = model.relative(source, driving, initial, "relative", NormalizationParams(use_relative_jacobian=False))
     torch.testing.assert_close(kept["affine"], driving["affine"])
 
 
 def test_a_driving_clip_at_rest_leaves_the_source_at_rest(tmp_path):
     model, _ = tiny_model(tmp_path)
     source, initial = random_region(0), random_region(1)
-    moved = model.relative(source, initial, initial, "relative")
+    moved = model.relative(source, initial, initial, "relative", USUAL)
     for name, value in source.items():
         torch.testing.assert_close(moved[name], value, atol=1e-5, rtol=1e-4)
-    assert torch.equal(model.relative(source, initial, initial, "standard")["shift"], initial["shift"])
+    assert torch.equal(model.relative(source, initial, initial, "standard", USUAL)["shift"], initial["shift"])
 
 
 def test_the_published_heat_maps_of_relative_motion_are_those_of_the_driving_region(tmp_path):
     model, _ = tiny_model(tmp_path, relative_covar="driving")
     source, driving, initial = (random_region(seed) for seed in range(3))
-    moved = model.relative(source, driving, initial, "relative")
+    moved = model.relative(source, driving, initial, "relative", USUAL)
     assert torch.equal(moved["covar"], driving["covar"])
 
 
@@ -477,9 +479,9 @@ def test_avd_takes_shape_and_movement_from_both(tmp_path, head):
     model, _ = tiny_model(tmp_path, **HEADS[head])
     source, driving = random_region(0), random_region(1, batch=3)
     with torch.no_grad():
-        moved = model.relative(source, driving, driving, "avd")
-        other = model.relative(random_region(2), driving, driving, "avd")
-        flipped = model.relative({**source, "affine": -source["affine"]}, driving, driving, "avd")
+        moved = model.relative(source, driving, driving, "avd", USUAL)
+        other = model.relative(random_region(2), driving, driving, "avd", USUAL)
+        flipped = model.relative({**source, "affine": -source["affine"]}, driving, driving, "avd", USUAL)
     assert moved["shift"].shape == (3, 5, 2)
     assert (moved["shift"] - moved["shift"][:1]).abs().max() > 0
     assert (moved["shift"] - other["shift"]).abs().max() > 0
@@ -508,9 +510,7 @@ def test_gradients_reach_every_parameter(tmp_path, head, skips):
 
 def test_the_length_of_motion_is_weighed_in_pixels(tmp_path):
     model, config = tiny_model(tmp_path, bg_predictor_params__bg_type="zero")
-    settings = config.train_params.model_dump()
-    weights = {**settings["loss_weights"], "motion": 2.0}
-    model.prepare_training({**settings, "loss_weights": weights}, None)
+    model.prepare_training(with_weights(config.train_params, motion=2.0), None)
     batch = training_batch()
     moved, generated = model.losses(batch, epoch=0)
     change = generated["deformation"] - make_coordinate_grid((16, 16), generated["deformation"])
@@ -629,7 +629,7 @@ def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path)
     config = load_config(path).config
     assert config.model_params.region_affine == "principal"
     model = build_model(config)
-    contents = published_contents(model, model.prepare_training(config.train_params.model_dump(), None))
+    contents = published_contents(model, model.prepare_training(config.train_params, None))
     folder = tmp_path / "run"
     folder.mkdir()
     checkpoint = folder / "00000000-cpk-reconstruction.pth"
@@ -710,11 +710,11 @@ def test_a_missing_input_is_named(tmp_path):
         model.motion(pictures())
     shifts, config = tiny_model(tmp_path, **SHIFTS)
     regions = motion(shifts, pictures()), motion(shifts, pictures().flip(0))
-    assert set(shifts.relative(*regions, regions[1], "relative")) == {"shift"}
+    assert set(shifts.relative(*regions, regions[1], "relative", USUAL)) == {"shift"}
     with pytest.raises(ValueError, match="expected regions with an affine frame"):
-        shifts.relative(*regions, regions[1], "avd")
+        shifts.relative(*regions, regions[1], "avd", USUAL)
     with pytest.raises(NotImplementedError, match="estimate_affine"):
-        shifts.prepare_avd(config.train_avd_params.model_dump())
+        shifts.prepare_avd(config.train_avd_params)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ def imports(tree: ast.AST) -> set[str]:
 
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
-    "modules": {"torch", "torchvision", "modules"},
+    "modules": {"torch", "torchvision", "modules", "config"},
     "faces": {"numpy", "cv2", "scipy", "skimage", "faces", "face_alignment", "feat", "torch"},
     "config": {"pydantic", "yaml", "config", "errors"},
 }

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from config.load import build_config
+from config.sections import NormalizationParams
 from core.models import build_model
 from modules.geometry import make_coordinate_grid
 from modules.model import Condition
@@ -11,6 +12,7 @@ from modules.tps.dense_motion import dropout_softmax
 from tests.conftest import face_landmarks, tiny_experiment
 
 SIZE = 64
+USUAL = NormalizationParams()
 
 
 def tiny_model(tmp_path, common_params=None, **model_params):
@@ -110,8 +112,7 @@ def test_a_batch_of_two_is_two_batches_of_one(tmp_path):
 @pytest.mark.parametrize("keypoints", ["learned", "landmarks"])
 def test_gradients_reach_every_parameter(tmp_path, keypoints):
     model, config = tiny_model(tmp_path, keypoints=keypoints, common_params={"bg": True})
-    settings = config.train_params.model_dump()
-    model.prepare_training({**settings, "bg_start": 0, "dropout_epoch": 0}, None)
+    model.prepare_training(config.train_params.model_copy(update={"bg_start": 0, "dropout_epoch": 0}), None)
     model.train()
     batch = {
         "source": pictures(4),
@@ -142,7 +143,7 @@ def test_dropout_leaves_splines_out_but_never_the_background():
 
 def test_dropout_grows_and_ends(tmp_path):
     model, config = tiny_model(tmp_path)
-    model.prepare_training(config.train_params.model_dump(), None)
+    model.prepare_training(config.train_params, None)
     assert [model._dropout(epoch, pictures())[0] for epoch in (0, 10, 34)] == pytest.approx([0.1, 0.3, 0.3])
     assert model._dropout(35, pictures()) is None
 
@@ -184,13 +185,15 @@ def test_relative_movement_is_scaled_by_the_faces_sizes(tmp_path):
     initial = {"fg_kp": torch.rand(1, 50, 2)}
     source = {"fg_kp": initial["fg_kp"] * 2}
     driving = {"fg_kp": initial["fg_kp"] + torch.tensor([0.01, 0.0])}
-    moved = model.relative(source, driving, initial, "relative")["fg_kp"] - source["fg_kp"]
+    moved = model.relative(source, driving, initial, "relative", USUAL)["fg_kp"] - source["fg_kp"]
     torch.testing.assert_close(moved, torch.tensor([0.02, 0.0]).expand_as(moved), atol=1e-5, rtol=0)
-    unscaled = model.relative(source, driving, initial, "relative", adapt_movement_scale=False)["fg_kp"]
+    unscaled = model.relative(source, driving, initial, "relative", NormalizationParams(adapt_movement_scale=False))[
+        "fg_kp"
+    ]
     torch.testing.assert_close(
         unscaled - source["fg_kp"], torch.tensor([0.01, 0.0]).expand_as(moved), atol=1e-5, rtol=0
     )
-    assert model.relative(source, driving, initial, "standard")["fg_kp"] is driving["fg_kp"]
+    assert model.relative(source, driving, initial, "standard", USUAL)["fg_kp"] is driving["fg_kp"]
 
 
 def test_the_background_moves_only_where_both_frames_are_known(tmp_path):
@@ -199,7 +202,7 @@ def test_the_background_moves_only_where_both_frames_are_known(tmp_path):
     with torch.no_grad():
         motion_source, motion_driving = model.motion(source), model.motion(driving)
         same_scene = model.generate(model.encode(source), motion_source, motion_driving)
-        carried_over = model.relative(motion_source, motion_driving, motion_source, "standard")
+        carried_over = model.relative(motion_source, motion_driving, motion_source, "standard", USUAL)
         other_scene = model.generate(model.encode(source), motion_source, carried_over)
     assert same_scene["bg_param"] is not None
     assert other_scene["bg_param"] is None

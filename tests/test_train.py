@@ -1,6 +1,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -10,11 +11,13 @@ import pytest
 import torch
 
 import run
+from augmentation import augment
 from config.families import FAMILIES
 from config.load import load_config
 from core.checkpoints import read_checkpoint
 from core.models import build_model, initial_model
 from errors import UserError
+from frames_dataset import FramesDataset
 from modules.model import MotionModel
 from train import Job, Trainer, training_pairs
 
@@ -68,29 +71,40 @@ def test_learning_rates_fall_at_milestones(clips_root, write_experiment, tmp_pat
     assert [json.loads(line)["learning_rate"] for line in stats] == pytest.approx([1e-3, 1e-3, 1e-4, 1e-4])
 
 
-# What small motion needs: zones with a learning rate of their own, pairs without head motion.
-SMALL_MOTION = ["model_params.dense_motion_params.locality=0.08", "dataset_params.remove_head_motion=true"]
-SMALL_MOTION += ["dataset_params.source_frame=first", "train_params.loss_weights.motion=0.1"]
+ZONES = ["model_params.dense_motion_params.locality=0.08", "train_params.loss_weights.motion=0.1"]
+STEADY = ["dataset_params.remove_head_motion=true", "dataset_params.source_frame=first"]
+SHADING = ["model_params.au_conditioning=film", "train_params.loss_weights.warp_loss=1"]
+LEARNED = ["model_params.keypoints=learned", "model_params.common_params.bg=true", "train_params.bg_start=1"]
 
 
-@pytest.mark.parametrize(("keypoints", "more"), [("landmarks", []), ("landmarks", SMALL_MOTION), ("learned", [])])
-def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(clips_root, write_experiment, tmp_path, keypoints, more):
-    changes = ["--set", f"model_params.keypoints={keypoints}", "--set", "model_params.common_params.bg=true"]
-    changes += ["--set", "train_params.bg_start=1", "--set", "train_params.num_epochs=3"]
-    changes += [part for change in more for part in ("--set", change)]
-    changes += ["--set", "dataset_params.augmentation_params={flip_param: {horizontal_flip: true, time_flip: true}}"]
+@pytest.mark.parametrize("changes", [[*ZONES, *STEADY, *SHADING], [*LEARNED, "train_params.num_repeats=1"]])
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(clips_root, write_experiment, tmp_path, changes):
+    """With zones and maps that have learning rates of their own, and with optimisers that begin later."""
+    flip = "dataset_params.augmentation_params={flip_param: {horizontal_flip: true, time_flip: true}}"
+    arguments = [part for change in [*changes, flip] for part in ("--set", change)]
     experiment = write_experiment(clips_root)
-    assert train(experiment, tmp_path / "whole", *changes) == 0
+    assert train(experiment, tmp_path / "whole", *arguments) == 0
     whole = run_folder(tmp_path / "whole")
     part = tmp_path / "part"
     part.mkdir()
-    (part / "00000000-checkpoint.pth.tar").write_bytes((whole / "00000000-checkpoint.pth.tar").read_bytes())
-    resumed = ["--checkpoint", str(part / "00000000-checkpoint.pth.tar")]
-    assert train(experiment, tmp_path / "unused", *changes, *resumed) == 0
+    first, last = (f"{epoch:08d}-checkpoint.pth.tar" for epoch in (0, 1))
+    (whole / first).rename(part / first)
+    assert train(experiment, tmp_path / "unused", *arguments, "--checkpoint", str(part / first)) == 0
     assert not (tmp_path / "unused").exists()
-    for epoch in (1, 2):
-        name = f"{epoch:08d}-checkpoint.pth.tar"
-        assert same(read_checkpoint(part / name), read_checkpoint(whole / name))
+    assert same(read_checkpoint(part / last), read_checkpoint(whole / last))
+
+
+def test_every_epoch_draws_all_pairs_in_another_order(clips_root, write_experiment, tmp_path, monkeypatch):
+    drawn = []
+    draw = FramesDataset.__getitem__
+    monkeypatch.setattr(FramesDataset, "__getitem__", lambda self, item: drawn.append(tuple(item)) or draw(self, item))
+    repeats = ["--set", "train_params.num_repeats=4"]
+    train(write_experiment(clips_root), tmp_path / "log", *repeats)
+    train(write_experiment(clips_root), tmp_path / "other", *repeats, "--seed", "1")
+    orders = [[index for _, index in drawn[start : start + 8]] for start in range(0, 32, 8)]
+    assert [epoch for epoch, _ in drawn] == [*[0] * 8, *[1] * 8] * 2
+    assert all(sorted(order) == list(range(8)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 4
 
 
 def test_a_published_checkpoint_goes_on_with_the_next_epoch(clips_root, write_experiment, tmp_path):
@@ -114,35 +128,55 @@ def test_only_the_newest_checkpoints_are_kept_where_the_config_says_so(clips_roo
     assert names == ["00000002-checkpoint.pth.tar", "00000003-checkpoint.pth.tar"]
 
 
-def start(experiment: Path, log_dir: Path, *arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "run.py", "--config", str(experiment), "--log-dir", str(log_dir), *arguments]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}  # as in this process: sums in one order
-    return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(clips_root, write_experiment, tmp_path, number):
-    arguments = ["--set", "train_params.num_epochs=2", "--set", "train_params.num_repeats=60"]
+def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
+    clips_root, write_experiment, tmp_path, monkeypatch, caplog, number
+):
+    arguments = ["--set", "train_params.num_repeats=3"]  # 3 steps an epoch
     experiment = write_experiment(clips_root)
-    process = start(experiment, tmp_path / "log", *arguments)
-    stats = tmp_path / "log"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and not any(p.stat().st_size for p in stats.glob("*/stats.jsonl")):
-        time.sleep(0.05)
-    process.send_signal(number)
-    said, _ = process.communicate(timeout=120)
-    assert process.returncode == 128 + number, said
-    interrupted = run_folder(tmp_path / "log") / "interrupted-checkpoint.pth.tar"
-    assert f"--checkpoint {interrupted} goes on" in said
-    contents = read_checkpoint(interrupted)
-    assert contents["epoch"] * 60 + contents["step"] < 119
-    assert train(experiment, tmp_path, *arguments, "--checkpoint", str(interrupted)) == 0
     assert train(experiment, tmp_path / "whole", *arguments) == 0
+    steps = []
+
+    def interrupting(*arguments, **settings):
+        steps.append(1)
+        if len(steps) == 5:
+            os.kill(os.getpid(), number)
+        return augment(*arguments, **settings)
+
+    monkeypatch.setattr("train.augment", interrupting)
+    before = signal.getsignal(number)
+    assert train(experiment, tmp_path / "log", *arguments) == 128 + number
+    assert signal.getsignal(number) == before
+    interrupted = run_folder(tmp_path / "log") / "interrupted-checkpoint.pth.tar"
+    assert str(interrupted) in caplog.text
+    contents = read_checkpoint(interrupted)
+    assert (contents["epoch"], contents["step"]) == (0, 2), "the fifth step is done"
+    assert train(experiment, tmp_path, *arguments, "--checkpoint", str(interrupted)) == 0
+    assert len(steps) == 6
     last = "00000001-checkpoint.pth.tar"
     assert same(read_checkpoint(interrupted.parent / last), read_checkpoint(run_folder(tmp_path / "whole") / last))
+
+
+@posix
+def test_a_process_that_is_asked_to_end_saves_first(clips_root, write_experiment, tmp_path):
+    arguments = ["--log-dir", str(tmp_path / "log"), "--set", "train_params.num_repeats=1000"]
+    command = [sys.executable, str(ROOT / "run.py"), "--config", str(write_experiment(clips_root)), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **output) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not any(p.stat().st_size for p in tmp_path.glob("log/*/stats.jsonl")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    (interrupted,) = tmp_path.glob("log/*/interrupted-checkpoint.pth.tar")
+    assert str(interrupted) in printed
+    assert 0 < read_checkpoint(interrupted)["step"] < 1000
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, write_experiment, tmp_path, monkeypatch):
@@ -207,7 +241,8 @@ def test_head_motion_is_removed_for_learned_keypoints_too(clips_root, write_expe
     pixel = {}
     for removed in ("false", "true"):
         changes = ["model_params.keypoints=learned", f"dataset_params.remove_head_motion={removed}"]
-        changes += ["model_params.dense_motion_params.initial_occlusion=0.999", "train_params.lr_generator=0"]
+        changes += ["model_params.dense_motion_params.initial_occlusion=0.999", "train_params.num_epochs=1"]
+        changes += ["train_params.lr_generator=0"]
         arguments = [part for change in changes for part in ("--set", change)]
         assert train(write_experiment(clips_root), tmp_path / removed, *arguments) == 0
         stats = (run_folder(tmp_path / removed) / "stats.jsonl").read_text().splitlines()
@@ -228,6 +263,20 @@ def test_train_avd_trains_that_network_alone(clips_root, write_experiment, tmp_p
     assert {"optimizer_avd", "epoch"} <= set(after)
 
 
+def launched(rank: int, world_size: int, port: str) -> dict[str, str]:
+    """Variables that torchrun sets."""
+    return {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": str(world_size),
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "LOCAL_WORLD_SIZE": str(world_size),
+        "TORCHELASTIC_RUN_ID": "test",
+    }
+
+
 def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None:
     """Gradients of the first step of one of `world_size` processes, written by rank 0."""
     from lightning.fabric import Fabric
@@ -235,16 +284,7 @@ def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None
 
     torch.set_num_threads(1)
     if world_size > 1:
-        os.environ |= {
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(Path(folder, "port").read_text()),
-            "WORLD_SIZE": str(world_size),
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "GROUP_RANK": "0",
-            "LOCAL_WORLD_SIZE": str(world_size),
-            "TORCHELASTIC_RUN_ID": "test",
-        }
+        os.environ |= launched(rank, world_size, Path(folder, "port").read_text())
         strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="gloo")
         fabric = Fabric(accelerator="cpu", devices=world_size, strategy=strategy)
     else:
@@ -253,8 +293,8 @@ def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None
     batch_size = 4 // world_size
     config = load_config(Path(config_path), [f"train_params.batch_size={batch_size}"]).config
     model = initial_model(config)
-    settings = config.train_params.model_dump()
-    job = Job(config.train_params, "losses", model.prepare_training(settings, None), "train", remove_head_motion=False)
+    optimisers = model.prepare_training(config.train_params, None)
+    job = Job(config.train_params, "losses", optimisers, "train", remove_head_motion=False)
     dataset = training_pairs(config, model, fabric, 2)
     trainer = Trainer(fabric, config, model, job, dataset, Path(folder))
     for entry in job.optimisers.values():
@@ -275,9 +315,9 @@ class _NeverStop:
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of PyTorch has no process groups")
-def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, write_experiment, tmp_path):
-    import socket
-
+def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(
+    clips_root, write_experiment, tmp_path, monkeypatch
+):
     experiment = write_experiment(
         clips_root, train_params__dropout_epoch=0, model_params__common_params={"num_tps": 10, "bg": False}
     )
@@ -286,12 +326,13 @@ def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(clips_root, 
         (tmp_path / "port").write_text(str(free.getsockname()[1]))
     gradients(0, 1, str(experiment), str(tmp_path))
     context = torch.multiprocessing.get_context("spawn")
-    processes = [context.Process(target=gradients, args=(rank, 2, str(experiment), str(tmp_path))) for rank in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=180)
-        assert process.exitcode == 0
+    other = context.Process(target=gradients, args=(1, 2, str(experiment), str(tmp_path)))
+    other.start()
+    for name in launched(0, 2, "0"):
+        monkeypatch.setenv(name, "")  # so that they are gone afterwards
+    gradients(0, 2, str(experiment), str(tmp_path))
+    other.join(timeout=180)
+    assert other.exitcode == 0
     one, two = (torch.load(tmp_path / f"gradients-{n}.pt", weights_only=True) for n in (1, 2))
     assert set(one) == set(two)
     assert len(one) > 40

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from config.warp import WarpModelParams
 from modules.geometry import make_coordinate_grid
 from modules.warp.model import WarpModel, head_anchors
 from tests.conftest import face_landmarks
@@ -13,7 +14,7 @@ IMAGE = torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
 
 
 def generate(moved: torch.Tensor, forehead: float | None = 0.4) -> dict[str, torch.Tensor]:
-    model = WarpModel(smoothing=0.0, forehead=forehead)
+    model = WarpModel(WarpModelParams(family="warp", forehead=forehead))
     return model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": moved})
 
 
@@ -58,7 +59,7 @@ def closing(steps: int) -> torch.Tensor:
     shut = FACE.clone()
     for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46)):
         shut[0, upper, 1] += 0.8 * (FACE[0, lower, 1] - FACE[0, upper, 1])
-    model = WarpModel(smoothing=0.0, forehead=0.4, steps=steps)
+    model = WarpModel(WarpModelParams(family="warp", steps=steps))
     return model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": shut})["deformation"][0] * SIZE / 2
 
 
@@ -73,7 +74,7 @@ def test_closing_lids_fold_one_spline_but_not_two():
 
 @pytest.mark.parametrize("steps", [2, 5])
 def test_steps_lead_to_the_same_places(steps):
-    model = WarpModel(smoothing=0.0, forehead=0.4, steps=steps)
+    model = WarpModel(WarpModelParams(family="warp", steps=steps))
     still = model.generate(model.encode(IMAGE), {"landmarks": FACE}, {"landmarks": FACE})
     assert (still["prediction"] - IMAGE).abs().max() < 1 / 255
     moved = FACE + 0.02 * FACE.flip(-1).square()
@@ -87,7 +88,7 @@ def test_landmarks_that_coincide_have_a_spline():
     closed[0, [67, 66, 65]] = closed[0, [61, 62, 63]]  # closed lips in whole pixels
     smile = closed.clone()
     smile[0, [48, 54], 1] -= 0.05
-    model = WarpModel(smoothing=0.0, forehead=0.4)
+    model = WarpModel(WarpModelParams(family="warp"))
     grid = model.generate(model.encode(IMAGE), {"landmarks": closed}, {"landmarks": smile})["deformation"]
     found = torch.nn.functional.grid_sample(grid.permute(0, 3, 1, 2), smile[:, None], align_corners=True)
     assert (found[0, :, 0].T - closed[0]).norm(dim=-1).max() * (SIZE - 1) / 2 < 0.1

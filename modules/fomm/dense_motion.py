@@ -6,7 +6,8 @@ Dimension letters: B batch, K keypoints, C channels, H x W image, h x w map of t
 import torch.nn.functional as F
 from torch import Tensor
 
-from modules.geometry import CENTRED, GridConvention, full_precision, inverse_2x2, kp2gaussian
+from config.fomm import FommDenseMotionParams
+from modules.geometry import GridConvention, full_precision, inverse_2x2, kp2gaussian
 from modules.local_motion import MotionMixer, local_affine
 from modules.model import Motion
 
@@ -15,41 +16,33 @@ class DenseMotionNetwork(MotionMixer):
     """Deformation of the source and occlusion map from source and driving keypoints, in full precision.
 
     Args:
-        kp_variance: of the heat maps, squared half frame widths.
-        others: see `MotionMixer`; K is `num_kp`.
+        params: the config section `dense_motion_params`.
+        num_kp: K.
+        num_channels, estimate_occlusion_map, convention: see `MotionMixer`.
     Source: FOMM (Siarohin et al., 2019), dense motion network.
     """
 
     def __init__(
         self,
+        params: FommDenseMotionParams,
         *,
-        block_expansion: int,
-        num_blocks: int,
-        max_features: int,
         num_kp: int,
         num_channels: int,
-        estimate_occlusion_map: bool = False,
-        scale_factor: float = 1,
-        kp_variance: float = 0.01,
-        convention: GridConvention = CENTRED,
-        locality: float | None = None,
-        background_logit: float | None = None,
-        initial_occlusion: float | None = None,
+        estimate_occlusion_map: bool,
+        convention: GridConvention,
     ):
         super().__init__(
-            block_expansion=block_expansion,
-            num_blocks=num_blocks,
-            max_features=max_features,
+            params,
             num_motions=num_kp,
             num_channels=num_channels,
             estimate_occlusion_map=estimate_occlusion_map,
-            scale_factor=scale_factor,
+            use_deformed_source=True,
             convention=convention,
-            locality=locality,
-            background_logit=background_logit,
-            initial_occlusion=initial_occlusion,
+            locality=params.locality,
+            background_logit=params.background_logit,
+            initial_occlusion=params.initial_occlusion,
         )
-        self.kp_variance = kp_variance
+        self.kp_variance = params.kp_variance
 
     def forward(
         self, source: Tensor, kp_driving: Motion, kp_source: Motion, flow: Tensor | None = None
@@ -59,7 +52,7 @@ class DenseMotionNetwork(MotionMixer):
         Args:
             source: (B, C, H, W) in [0, 1].
             kp_driving, kp_source: `value` (B, K, 2) and, in both or neither, `jacobian` (B, K, 2, 2).
-            flow: (B, H, W, 2), see `follow_flow`; None: the local motions.
+            flow: (B, H, W, 2), see `follow_flow`; None uses the local motions.
         Returns:
             See `MotionMixer.mix`.
         """
@@ -70,7 +63,7 @@ class DenseMotionNetwork(MotionMixer):
             return self.mix(small, self.heatmap(kp_driving, kp_source, size), motions, kp_driving["value"], flow)
 
     def heatmap(self, kp_driving: Motion, kp_source: Motion, size: tuple[int, int]) -> Tensor:
-        """Difference of the keypoints' heat maps: (B, K + 1, h, w), index 0 the background's, which is zero."""
+        """Heat maps of driving minus source keypoints: (B, K + 1, h, w), index 0 the background's, which is zero."""
         driving, source = (kp2gaussian(kp["value"], size, self.kp_variance) for kp in (kp_driving, kp_source))
         return F.pad(driving - source, (0, 0, 0, 0, 1, 0))
 

@@ -3,23 +3,26 @@
 Dimension letters: B batch, K keypoints, C channels, H x W image, h x w map.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
+from config.fomm import DiscriminatorParams
 from modules.blocks import level_features, pyramid_key
 from modules.geometry import kp2gaussian
 
+_KP_VARIANCE = 0.01  # of the heat maps, squared normalised units; the published files never change it
 
-class JudgingBlock(nn.Module):
+
+class DiscriminatorBlock(nn.Module):
     """Convolution 4 x 4 without padding, normalisation, leaky ReLU, mean of 2 x 2: (B, in, h, w) -> (B, out, h', w').
 
     Args:
         norm: instance normalisation; the first block has none.
-        pool: the last block has none.
+        pool: mean of 2 x 2; the last block has none.
         sn: spectral normalisation under the keys `weight_orig`, `weight_u`, `weight_v`.
     """
 
@@ -37,44 +40,39 @@ class JudgingBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges patches of pictures of one size.
+    """Classify patches of images of one size as real or generated.
 
     Args:
+        params: the config section `discriminator_params`.
         num_channels: C.
-        block_expansion, num_blocks, max_features: channels of the first level, levels, limit of the channels.
-        sn: spectral normalisation.
-        num_kp: K keypoints whose heat maps are shown, too; 0 for none.
-        kp_variance: of those, squared half frame widths.
+        num_kp: K, used with `use_kp`.
     """
 
-    def __init__(
-        self,
-        *,
-        num_channels: int,
-        block_expansion: int,
-        num_blocks: int,
-        max_features: int,
-        sn: bool,
-        num_kp: int,
-        kp_variance: float,
-    ):
+    def __init__(self, params: DiscriminatorParams, *, num_channels: int, num_kp: int):
         super().__init__()
-        self.kp_variance = kp_variance if num_kp else None
-        widths = [level_features(block_expansion, max_features, i) for i in range(num_blocks + 1)]
-        widths[0] = num_channels + num_kp
-        last = num_blocks - 1
+        self.use_kp = params.use_kp
+        levels = range(params.num_blocks)
+        widths = [level_features(params.block_expansion, params.max_features, i) for i in range(len(levels) + 1)]
+        widths[0] = num_channels + (num_kp if params.use_kp else 0)
         self.down_blocks = nn.ModuleList(
-            JudgingBlock(widths[i], widths[i + 1], norm=i > 0, pool=i < last, sn=sn) for i in range(num_blocks)
+            DiscriminatorBlock(widths[i], widths[i + 1], norm=i > 0, pool=i < levels[-1], sn=params.sn) for i in levels
         )
         conv = nn.Conv2d(widths[-1], 1, 1)
-        self.conv = spectral_norm(conv) if sn else conv
+        self.conv = spectral_norm(conv) if params.sn else conv
 
-    def forward(self, picture: Tensor, kp: Tensor | None = None) -> tuple[list[Tensor], Tensor]:
-        """(B, C, H, W) in [0, 1] and (B, K, 2) -> features of every level; judgement (B, 1, h, w), 1 is real."""
-        out = picture
-        if self.kp_variance is not None:
-            shown = kp2gaussian(kp, (picture.shape[2], picture.shape[3]), self.kp_variance)
-            out = torch.cat([picture, shown.to(picture.dtype)], dim=1)
+    def forward(self, image: Tensor, kp: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Classify an image.
+
+        Args:
+            image: (B, C, H, W) in [0, 1].
+            kp: (B, K, 2), xy in [-1, 1]; ignored without `use_kp`.
+        Returns:
+            Features of every level; scores (B, 1, h, w), 1 is real.
+        """
+        out = image
+        if self.use_kp:
+            heatmap = kp2gaussian(kp, (image.shape[2], image.shape[3]), _KP_VARIANCE)
+            out = torch.cat([image, heatmap.to(image.dtype)], dim=1)
         features = []
         for block in self.down_blocks:
             out = block(out)
@@ -83,49 +81,28 @@ class Discriminator(nn.Module):
 
 
 class MultiScaleDiscriminator(nn.Module):
-    """A discriminator for each size of a picture.
+    """One discriminator per image size.
 
     Args:
-        scales: sizes, parts of the image.
+        params: the config section `discriminator_params`.
         num_channels: C.
-        block_expansion, num_blocks, max_features, sn, kp_variance: see `Discriminator`.
-        use_kp: show the heat maps of `num_kp` keypoints.
+        num_kp: K.
     Source: FOMM (Siarohin et al., 2019), after pix2pixHD (Wang et al., 2018).
     """
 
-    def __init__(
-        self,
-        *,
-        scales: Sequence[float],
-        num_channels: int,
-        num_kp: int,
-        block_expansion: int = 64,
-        num_blocks: int = 4,
-        max_features: int = 512,
-        sn: bool = False,
-        use_kp: bool = False,
-        kp_variance: float = 0.01,
-    ):
+    def __init__(self, params: DiscriminatorParams, *, num_channels: int, num_kp: int):
         super().__init__()
-        self.discs = nn.ModuleDict()
-        for scale in scales:
-            self.discs[pyramid_key(scale)] = Discriminator(
-                num_channels=num_channels,
-                block_expansion=block_expansion,
-                num_blocks=num_blocks,
-                max_features=max_features,
-                sn=sn,
-                num_kp=num_kp if use_kp else 0,
-                kp_variance=kp_variance,
-            )
+        self.discs = nn.ModuleDict(
+            {pyramid_key(s): Discriminator(params, num_channels=num_channels, num_kp=num_kp) for s in params.scales}
+        )
 
     def forward(self, pyramid: Mapping[float, Tensor], kp: Tensor) -> dict[float, tuple[list[Tensor], Tensor]]:
-        """Judge a picture at every size.
+        """Classify an image at every size.
 
         Args:
             pyramid: {scale: (B, C, H * scale, W * scale)} in [0, 1], see `ImagePyramid`.
             kp: (B, K, 2), xy in [-1, 1].
         Returns:
-            {scale: (features of every level, judgement (B, 1, h, w))}.
+            {scale: (features of every level, scores (B, 1, h, w))}.
         """
-        return {scale: self.discs[pyramid_key(scale)](picture, kp) for scale, picture in pyramid.items()}
+        return {scale: self.discs[pyramid_key(scale)](image, kp) for scale, image in pyramid.items()}

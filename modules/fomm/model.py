@@ -9,22 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from torch import Tensor
 
+from config.fomm import FommModelParams, FommTrainParams
+from config.sections import NormalizationParams
 from modules.blocks import ImagePyramid
 from modules.facial_prior import PriorMaps, prior_points
 from modules.fomm.discriminator import MultiScaleDiscriminator
 from modules.fomm.generator import OcclusionAwareGenerator
-from modules.fomm.keypoint_detector import KPDetector, Prior
+from modules.fomm.keypoint_detector import KPDetector
 from modules.geometry import (
     GridConvention,
     expand_batch,
-    follow_points,
     full_precision,
     inverse_2x2,
     motion_length,
     sample,
+    transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
-from modules.model import Condition, Mode, Motion, MotionModel, Optimiser, Trainable
+from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.thin_plate_spline import RandomWarp
 
 if TYPE_CHECKING:
@@ -32,48 +34,42 @@ if TYPE_CHECKING:
 
 
 class FommModel(MotionModel):
-    """FOMM, and with a facial prior FPB-FOMM; arguments as in the config section `model_params`.
+    """FOMM, and with a facial prior FPB-FOMM.
 
     A motion holds `value` (B, K, 2), xy in [-1, 1], and, with `estimate_jacobian`, `jacobian` (B, K, 2, 2), float32 in
-    every precision mode. With a prior the values are landmarks, the Jacobians come from the picture.
+    every precision mode. With a prior the values are landmarks; the Jacobians come from the image.
+
+    Args:
+        params: the config section `model_params`.
     """
 
     keypoint_name: ClassVar[str] = "value"
+    network_names: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "kp_detector")
     optional_networks: ClassVar[frozenset[str]] = frozenset({"discriminator"})
-    frozen_helpers: ClassVar[frozenset[str]] = Trainable.frozen_helpers | {"judged_pyramid"}
 
-    def __init__(
-        self,
-        *,
-        prior: Prior,
-        prior_params: Mapping[str, Any],
-        align_corners: bool,
-        resize_align_corners: bool,
-        common_params: Mapping[str, Any],
-        kp_detector_params: Mapping[str, Any],
-        generator_params: Mapping[str, Any],
-        discriminator_params: Mapping[str, Any],
-    ):
+    train_params: FommTrainParams
+
+    def __init__(self, params: FommModelParams):
         super().__init__()
-        num_kp, num_channels = common_params["num_kp"], common_params["num_channels"]
+        num_kp, num_channels = params.common_params.num_kp, params.common_params.num_channels
         self.num_kp = num_kp
-        self.needs_landmarks = self.takes_flow = prior != "none"
-        self.convention = GridConvention(align_corners, resize_align_corners)
-        distance = prior_params["distance"] or ("l1" if prior == "ewp" else "l2")
+        self.needs_landmarks = self.takes_flow = params.prior != "none"
+        self.convention = GridConvention(params.align_corners, params.resize_align_corners)
         self.generator = OcclusionAwareGenerator(
-            num_kp=num_kp, num_channels=num_channels, convention=self.convention, **generator_params
+            params.generator_params, num_kp=num_kp, num_channels=num_channels, convention=self.convention
         )
-        self.discriminator = MultiScaleDiscriminator(num_kp=num_kp, num_channels=num_channels, **discriminator_params)
+        self.discriminator = MultiScaleDiscriminator(
+            params.discriminator_params, num_kp=num_kp, num_channels=num_channels
+        )
         self.kp_detector = KPDetector(
+            params.kp_detector_params,
             num_kp=num_kp,
             num_channels=num_channels,
-            estimate_jacobian=common_params["estimate_jacobian"],
-            prior=prior,
-            maps=PriorMaps(**{**prior_params, "distance": distance}),
-            **kp_detector_params,
+            estimate_jacobian=params.common_params.estimate_jacobian,
+            prior=params.prior,
+            maps=None if params.prior == "none" else PriorMaps(params.prior_params, params.prior),
         )
-        self.judged_pyramid = ImagePyramid(discriminator_params["scales"], num_channels, "stride")
-        self.settings: Mapping[str, Any] = {}
+        self.discriminator_pyramid = ImagePyramid(params.discriminator_params.scales, num_channels, "stride")
 
     def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
         """See `Trainable.settings_in`: the prior, which the keys and the input of the keypoint detector tell."""
@@ -103,24 +99,19 @@ class FommModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, as published,
-        but for each sample by its own.
-
-        Source: FOMM (Siarohin et al., 2019), relative motion transfer.
-        """
+        """See `MotionModel.relative`. Source: FOMM (Siarohin et al., 2019), relative motion transfer."""
         if mode == "avd":
             raise ValueError("expected mode `relative` or `standard`, got `avd`: the family has no such network")
         if mode == "standard":
             return driving
         points = (motion["value"] for motion in (source, driving, driving_initial))
-        moved = {**driving, "value": follow_points(*points, scaled=adapt_movement_scale)}
-        if use_relative_jacobian and "jacobian" in driving:
-            turned = driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])
-            moved["jacobian"] = turned @ source["jacobian"]
+        moved = {**driving, "value": transfer_motion(*points, scaling=normalization.scaling)}
+        if normalization.use_relative_jacobian and "jacobian" in driving:
+            with full_precision(driving["jacobian"]):
+                turned = driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])
+                moved["jacobian"] = turned @ source["jacobian"]
         return moved
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
@@ -147,21 +138,26 @@ class FommModel(MotionModel):
     # --- training ----------------------------------------------------------------------------------------------------
 
     def prepare_training(
-        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
+        self, section: FommTrainParams, vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
     ) -> dict[str, Optimiser]:
-        """See `MotionModel.prepare_training`. Settings of Adam are the published ones."""
-        self.settings = settings
-        self.picture_loss = PictureLoss.of(settings, vgg, "stride")
-        return {f"optimizer_{name}": self._optimiser(name) for name in ("generator", "discriminator", "kp_detector")}
+        """See `MotionModel.prepare_training`. The settings of Adam are the published ones."""
+        self.train_params = section
+        self.picture_loss = PictureLoss(section, vgg, "stride")
+        rates = {
+            "generator": section.lr_generator,
+            "discriminator": section.lr_discriminator,
+            "kp_detector": section.lr_kp_detector,
+        }
+        return {f"optimizer_{name}": self._optimiser(name, rate) for name, rate in rates.items()}
 
-    def _optimiser(self, name: str) -> Optimiser:
+    def _optimiser(self, name: str, rate: float) -> Optimiser:
         zones = self.generator.dense_motion_network.zones
         fast = list(zones.parameters()) if zones is not None and name == "generator" else []
         own = set(fast)
         slow = [weight for weight in self.networks()[name].parameters() if weight not in own]
-        groups = [{"params": slow, "lr": self.settings[f"lr_{name}"]}]
+        groups = [{"params": slow, "lr": rate}]
         if fast:
-            groups.append({"params": fast, "lr": self.settings["lr_zones"]})
+            groups.append({"params": fast, "lr": self.train_params.lr_zones})
         adam = torch.optim.Adam(groups, betas=(0.5, 0.999))
         return Optimiser(adam, (name,), {}, adversary=name == "discriminator")
 
@@ -171,38 +167,38 @@ class FommModel(MotionModel):
         motion_source = self.motion(source, batch.get("source_landmarks"))
         motion_driving = self.motion(driving, batch.get("driving_landmarks"))
         generated = self.generate(self.encode(source), motion_source, motion_driving)
-        losses, weights = self.picture_loss(generated["prediction"], driving), self.settings["loss_weights"]
-        if weights["motion"]:
-            losses["motion"] = weights["motion"] * motion_length(generated["deformation"], source)
-        if weights["generator_gan"]:
+        losses, weights = self.picture_loss(generated["prediction"], driving), self.train_params.loss_weights
+        if weights.motion:
+            losses["motion"] = weights.motion * motion_length(generated["deformation"], source)
+        if weights.generator_gan:
             losses |= self._adversarial_losses(generated["prediction"], driving, motion_driving["value"].detach())
         losses |= self._equivariance_losses(driving, motion_driving, batch.get("driving_landmarks"))
         return losses, {**generated, "kp_source": motion_source["value"], "kp_driving": motion_driving["value"]}
 
     def _adversarial_losses(self, prediction: Tensor, driving: Tensor, kp: Tensor) -> dict[str, Tensor]:
         """Least-squares adversarial loss (Mao et al., 2017) and the difference of the discriminator's features."""
-        weights = self.settings["loss_weights"]
-        fake = self.discriminator(self.judged_pyramid(prediction), kp)
-        losses = {"generator_gan": weights["generator_gan"] * sum(_distance(judged, 1) for _, judged in fake.values())}
-        if any(weights["feature_matching"]):
-            real = self.discriminator(self.judged_pyramid(driving), kp)
+        weights = self.train_params.loss_weights
+        fake = self.discriminator(self.discriminator_pyramid(prediction), kp)
+        losses = {"generator_gan": weights.generator_gan * sum(_distance(judged, 1) for _, judged in fake.values())}
+        if any(weights.feature_matching):
+            real = self.discriminator(self.discriminator_pyramid(driving), kp)
             losses["feature_matching"] = sum(
                 weight * (r - f).abs().mean()
                 for scale, (features, _) in fake.items()
-                for weight, r, f in zip(weights["feature_matching"], real[scale][0], features, strict=True)
+                for weight, r, f in zip(weights.feature_matching, real[scale][0], features, strict=True)
             )
         return losses
 
     def discriminator_losses(self, batch: Mapping[str, Tensor], generated: dict[str, Any]) -> dict[str, Tensor]:
         """See `Trainable.discriminator_losses`; nothing reaches the other networks."""
-        weights = self.settings["loss_weights"]
-        if not weights["generator_gan"]:
+        weights = self.train_params.loss_weights
+        if not weights.generator_gan:
             return {}
         kp = generated["kp_driving"].detach()
-        fake = self.discriminator(self.judged_pyramid(generated["prediction"].detach()), kp)
-        real = self.discriminator(self.judged_pyramid(batch["driving"]), kp)
+        fake = self.discriminator(self.discriminator_pyramid(generated["prediction"].detach()), kp)
+        real = self.discriminator(self.discriminator_pyramid(batch["driving"]), kp)
         judged = sum(_distance(real[scale][1], 1) + _distance(fake[scale][1], 0) for scale in fake)
-        return {"discriminator_gan": weights["discriminator_gan"] * judged}
+        return {"discriminator_gan": weights.discriminator_gan * judged}
 
     def _equivariance_losses(
         self, driving: Tensor, motion_driving: Motion, landmarks: Tensor | None
@@ -212,26 +208,26 @@ class FommModel(MotionModel):
         With a prior the value is no output of a network and has no loss; landmarks follow the warp. The published code
         takes those of the unwarped frame (EWP) or detects them anew (AWP).
         """
-        weights = self.settings["loss_weights"]
-        for_value = weights["equivariance_value"] and not self.needs_landmarks
-        for_jacobian = weights["equivariance_jacobian"] and "jacobian" in motion_driving
+        weights = self.train_params.loss_weights
+        for_value = weights.equivariance_value and not self.needs_landmarks
+        for_jacobian = weights.equivariance_jacobian and "jacobian" in motion_driving
         if not (for_value or for_jacobian):
             return {}
         losses = {}
         with full_precision(driving):
-            warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"], distance="l1")
+            warp = RandomWarp.draw(len(driving), driving, self.train_params.transform_params, "l1")
             grid = warp.grid((driving.shape[2], driving.shape[3]))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
             follow = warp.inverse(landmarks.float()) if self.needs_landmarks and landmarks is not None else None
             found = self.motion(warped, follow)
             if for_value:
                 missed = (motion_driving["value"] - warp(found["value"])).abs().mean()
-                losses["equivariance_value"] = weights["equivariance_value"] * missed
+                losses["equivariance_value"] = weights.equivariance_value * missed
             if for_jacobian:
                 turned = warp.jacobian(found["value"]) @ found["jacobian"]
                 share = inverse_2x2(motion_driving["jacobian"]) @ turned
                 missed = (torch.eye(2, device=share.device) - share).abs().mean()
-                losses["equivariance_jacobian"] = weights["equivariance_jacobian"] * missed
+                losses["equivariance_jacobian"] = weights.equivariance_jacobian * missed
         return losses
 
 

@@ -1,37 +1,32 @@
-"""Movement of the background between two frames."""
-
-from typing import Literal
+"""Motion of the background between two frames."""
 
 import torch
 from torch import Tensor, nn
 
+from config.mraa import RegionBackgroundParams
 from modules.blocks import Encoder, level_features
-
-BackgroundType = Literal["zero", "shift", "affine", "perspective"]
 
 _START = {"shift": [0.0, 0.0], "affine": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "perspective": [1.0, 0, 0, 0, 1, 0, 0, 0]}
 
 
 class BGMotionPredictor(nn.Module):
-    """Regress the homography of the background from both frames; it starts as the identity.
+    """Regress the homography of the background from both frames; initially the identity.
 
     Args:
-        block_expansion, max_features, num_blocks: of the encoder.
+        params: the config section `bg_predictor_params`. `bg_type: zero` keeps the background still and has no
+            parameters; `shift`, `affine` and `perspective` have 2, 6 and 8 degrees of freedom.
         num_channels: C of a frame.
-        bg_type: `zero` holds the background still and has no parameters; `shift`, `affine` and `perspective` have 2, 6
-            and 8 degrees of freedom.
     Source: MRAA (Siarohin et al., 2021), background motion.
     """
 
-    def __init__(
-        self, *, block_expansion: int, max_features: int, num_blocks: int, num_channels: int, bg_type: BackgroundType
-    ):
+    def __init__(self, params: RegionBackgroundParams, *, num_channels: int):
         super().__init__()
-        self.bg_type = bg_type
-        if bg_type != "zero":
-            self.encoder = Encoder(block_expansion, 2 * num_channels, num_blocks, max_features, "batch")
-            start = torch.tensor(_START[bg_type])
-            self.fc = nn.Linear(level_features(block_expansion, max_features, num_blocks), len(start))
+        self.bg_type = params.bg_type
+        if params.bg_type != "zero":
+            width, widest, levels = params.block_expansion, params.max_features, params.num_blocks
+            self.encoder = Encoder(width, 2 * num_channels, levels, widest, "batch")
+            start = torch.tensor(_START[params.bg_type])
+            self.fc = nn.Linear(level_features(width, widest, levels), len(start))
             nn.init.zeros_(self.fc.weight)
             with torch.no_grad():
                 self.fc.bias.copy_(start)

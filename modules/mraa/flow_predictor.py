@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from config.mraa import FlowPredictorParams
 from modules.geometry import (
-    CENTRED,
     GridConvention,
     apply_homography,
     full_precision,
@@ -29,49 +29,35 @@ class PixelwiseFlowPredictor(MotionMixer):
     """Deformation of the source and occlusion map from the regions of source and driving frame, float32 in every mode.
 
     Args:
+        params: the config section `pixelwise_flow_predictor_params`.
         num_regions: K.
-        region_var: of round heat maps, squared half frame widths.
-        use_covar_heatmap: heat maps with the shape of the regions.
-        revert_axis_swap: take the motion of a region or its negative, see `reverted`.
-        others: see `MotionMixer`.
+        num_channels, convention: see `MotionMixer`.
+        revert_axis_swap: remove the arbitrary sign of a region's motion, see `reverted`.
     Source: MRAA (Siarohin et al., 2021), pixel-wise flow prediction.
     """
 
     def __init__(
         self,
+        params: FlowPredictorParams,
         *,
         num_regions: int,
         num_channels: int,
-        block_expansion: int,
-        num_blocks: int,
-        max_features: int,
-        estimate_occlusion_map: bool = False,
-        scale_factor: float = 1,
-        region_var: float = 0.01,
-        use_covar_heatmap: bool = False,
-        use_deformed_source: bool = True,
-        revert_axis_swap: bool = False,
-        convention: GridConvention = CENTRED,
-        locality: float | None = None,
-        background_logit: float | None = None,
-        initial_occlusion: float | None = None,
+        revert_axis_swap: bool,
+        convention: GridConvention,
     ):
         super().__init__(
-            block_expansion=block_expansion,
-            num_blocks=num_blocks,
-            max_features=max_features,
+            params,
             num_motions=num_regions,
             num_channels=num_channels,
-            estimate_occlusion_map=estimate_occlusion_map,
-            scale_factor=scale_factor,
-            use_deformed_source=use_deformed_source,
+            estimate_occlusion_map=params.estimate_occlusion_map,
+            use_deformed_source=params.use_deformed_source,
             convention=convention,
-            locality=locality,
-            background_logit=background_logit,
-            initial_occlusion=initial_occlusion,
+            locality=params.locality,
+            background_logit=params.background_logit,
+            initial_occlusion=params.initial_occlusion,
         )
-        self.region_var = region_var
-        self.use_covar_heatmap = use_covar_heatmap
+        self.region_var = params.region_var
+        self.use_covar_heatmap = params.use_covar_heatmap
         self.revert_axis_swap = revert_axis_swap
 
     def forward(

@@ -9,23 +9,24 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from config.mraa import MraaModelParams, MraaTrainParams
+from config.sections import NormalizationParams, TrainAVDParams
 from modules.au_estimator import AUEstimator
 from modules.avd_network import AVDNetwork
 from modules.facial_prior import PriorMaps
 from modules.geometry import (
     GridConvention,
     expand_batch,
-    follow_points,
     full_precision,
     inverse_2x2,
     motion_length,
     sample,
+    transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.mraa.affine import LEAST_VARIANCE, reverted
 from modules.mraa.bg_motion_predictor import BGMotionPredictor
-from modules.mraa.flow_predictor import PixelwiseFlowPredictor
 from modules.mraa.generator import Generator
 from modules.mraa.region_predictor import RegionPredictor
 from modules.thin_plate_spline import RandomWarp
@@ -36,13 +37,17 @@ _VALUES_OF_REGION = 6  # shift and affine frame, as the AVD network takes them
 
 
 class MraaModel(MotionModel):
-    """MRAA, and with the adaptively weighted prior that of FPB-FOMM; arguments as in the config section `model_params`.
+    """MRAA, and with the adaptively weighted prior the MRAA variant of FPB-FOMM.
 
-    A motion holds `shift` (B, K, 2), with affine frames `affine` and `covar` (B, K, 2, 2), and, where the background
-    may move, `frame` (B, 3, H, W), from which its movement is predicted where source and driving show the same scene.
+    A motion holds `shift` (B, K, 2), with affine frames `affine` and `covar` (B, K, 2, 2), and, if the background may
+    move, `frame` (B, 3, H, W), from which its motion is predicted when source and driving show the same scene.
+
+    Args:
+        params: the config section `model_params`.
     """
 
     keypoint_name: ClassVar[str] = "shift"
+    network_names: ClassVar[tuple[str, ...]] = ("generator", "region_predictor", "bg_predictor", "avd_network")
     optional_networks: ClassVar[frozenset[str]] = frozenset({"avd_network"})
     checkpoint_suffixes: ClassVar[Mapping[str, str]] = {
         "train": "-cpk-reconstruction.pth",
@@ -50,63 +55,37 @@ class MraaModel(MotionModel):
     }
     epoch_keys: ClassVar[Mapping[str, str]] = {"train": "epoch_reconstruction", "train_avd": "epoch_avd"}
 
-    def __init__(
-        self,
-        *,
-        prior: str,
-        prior_params: Mapping[str, Any],
-        prior_regions: str,
-        align_corners: bool,
-        resize_align_corners: bool,
-        num_regions: int,
-        num_channels: int,
-        estimate_affine: bool,
-        region_affine: str,
-        revert_axis_swap: bool,
-        relative_covar: str,
-        bg_predictor_params: Mapping[str, Any],
-        region_predictor_params: Mapping[str, Any],
-        generator_params: Mapping[str, Any],
-        avd_network_params: Mapping[str, Any],
-    ):
+    train_params: MraaTrainParams
+    avd_params: TrainAVDParams
+
+    def __init__(self, params: MraaModelParams):
         super().__init__()
-        convention = GridConvention(align_corners, resize_align_corners)
-        self.num_regions = num_regions
-        self.convention = convention
-        self.needs_landmarks = self.takes_flow = prior == "awp"
-        self.relative_covar = relative_covar
-        self.symmetric = region_affine == "symmetric" and region_predictor_params["pca_based"]
+        self.num_regions = params.num_regions
+        self.convention = GridConvention(params.align_corners, params.resize_align_corners)
+        self.needs_landmarks = self.takes_flow = params.prior == "awp"
+        self.relative_covar = params.relative_covar
+        self.symmetric = params.region_affine == "symmetric" and params.region_predictor_params.pca_based
         # Motions between symmetric frames have no arbitrary sign.
-        self.revert_axis_swap = revert_axis_swap and not self.symmetric
-        self.revert_avd = avd_network_params["revert_axis_swap"] and not self.symmetric
-        drawing = dict(generator_params)
-        flow_predictor = PixelwiseFlowPredictor(
-            num_regions=num_regions,
-            num_channels=num_channels,
+        self.revert_axis_swap = params.revert_axis_swap and not self.symmetric
+        self.revert_avd = params.avd_network_params.revert_axis_swap and not self.symmetric
+        self.generator = Generator(
+            params.generator_params,
+            num_channels=params.num_channels,
+            num_regions=params.num_regions,
             revert_axis_swap=self.revert_axis_swap,
-            convention=convention,
-            **drawing.pop("pixelwise_flow_predictor_params"),
+            convention=self.convention,
         )
-        self.generator = Generator(flow_predictor, num_channels=num_channels, convention=convention, **drawing)
-        maps = None
-        if prior == "awp":
-            maps = PriorMaps(**{**prior_params, "distance": prior_params["distance"] or "l2"})
         self.region_predictor = RegionPredictor(
-            num_regions=num_regions,
-            num_channels=num_channels,
-            estimate_affine=estimate_affine,
-            region_affine=region_affine,
-            prior=maps,
-            prior_regions=prior_regions,
-            **{name: value for name, value in region_predictor_params.items() if name != "fast_svd"},
+            params.region_predictor_params,
+            num_regions=params.num_regions,
+            num_channels=params.num_channels,
+            estimate_affine=params.estimate_affine,
+            region_affine=params.region_affine,
+            prior=PriorMaps(params.prior_params, params.prior) if params.prior == "awp" else None,
+            prior_regions=params.prior_regions,
         )
-        self.bg_predictor = BGMotionPredictor(num_channels=num_channels, **bg_predictor_params)
-        self.avd_network = AVDNetwork(
-            num_regions * _VALUES_OF_REGION,
-            avd_network_params["id_bottle_size"],
-            avd_network_params["pose_bottle_size"],
-        )
-        self.settings: Mapping[str, Any] = {}
+        self.bg_predictor = BGMotionPredictor(params.bg_predictor_params, num_channels=params.num_channels)
+        self.avd_network = AVDNetwork(params.avd_network_params, num_values=params.num_regions * _VALUES_OF_REGION)
 
     def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
         """See `Trainable.settings_in`: the prior, whose convolutions only regions with a prior have."""
@@ -130,12 +109,9 @@ class MraaModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, which the
-        published code always does. The background stays still."""
+        """See `MotionModel.relative`; the published code always scales. The background stays still."""
         regions = [{name: value.float() for name, value in m.items() if name != "frame"} for m in (source, driving)]
         if mode == "standard":
             return regions[1]
@@ -146,13 +122,14 @@ class MraaModel(MotionModel):
         own, moved = regions
         initial = {name: value.float() for name, value in driving_initial.items()}
         shifts = (motion["shift"] for motion in (own, moved, initial))
-        result = {"shift": follow_points(*shifts, scaled=adapt_movement_scale)}
+        result = {"shift": transfer_motion(*shifts, scaling=normalization.scaling)}
         if "affine" not in moved:
             return result
-        if not use_relative_jacobian:
+        if not normalization.use_relative_jacobian:
             return {**result, "affine": moved["affine"], "covar": moved["covar"]}
-        affine = moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]
-        covar = moved["covar"] if self.relative_covar == "driving" else affine @ affine.mT
+        with full_precision(moved["affine"]):
+            affine = moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]
+            covar = moved["covar"] if self.relative_covar == "driving" else affine @ affine.mT
         return {**result, "affine": affine, "covar": covar}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
@@ -185,25 +162,25 @@ class MraaModel(MotionModel):
 
     def _avd(self, source: Motion, driving: Motion) -> Motion:
         """The AVD network's regions: whose face, and how it moves."""
-        affine = source["affine"].expand_as(driving["affine"])
-        if self.revert_avd:
-            turned = (affine @ inverse_2x2(driving["affine"], LEAST_VARIANCE))[..., :1, :1] < 0
-            affine = torch.where(turned, -affine, affine)
-        identity = torch.cat([source["shift"].expand_as(driving["shift"]), affine.flatten(2)], dim=2)  # -> (B, K, 6)
-        pose = torch.cat([driving["shift"], driving["affine"].flatten(2)], dim=2)
-        with full_precision(pose):
+        with full_precision(driving["shift"]):
+            affine = source["affine"].expand_as(driving["affine"])
+            if self.revert_avd:
+                turned = (affine @ inverse_2x2(driving["affine"], LEAST_VARIANCE))[..., :1, :1] < 0
+                affine = torch.where(turned, -affine, affine)
+            identity = torch.cat([source["shift"].expand_as(driving["shift"]), affine.flatten(2)], dim=2)
+            pose = torch.cat([driving["shift"], driving["affine"].flatten(2)], dim=2)  # -> (B, K, 6)
             values = self.avd_network(identity.flatten(1), pose.flatten(1)).view_as(pose)
-        affine = values[..., 2:].unflatten(2, (2, 2))
-        return {"shift": values[..., :2], "affine": affine, "covar": affine @ affine.mT}
+            affine = values[..., 2:].unflatten(2, (2, 2))
+            return {"shift": values[..., :2], "affine": affine, "covar": affine @ affine.mT}
 
     # --- training ----------------------------------------------------------------------------------------------------
 
     def prepare_training(
-        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: AUEstimator | None = None
+        self, section: MraaTrainParams, vgg: VGG19 | None, au_estimator: AUEstimator | None = None
     ) -> dict[str, Optimiser]:
-        """See `MotionModel.prepare_training`. Settings of Adam are the published ones."""
-        self.settings = settings
-        self.picture_loss = PictureLoss.of(settings, vgg, "stride")
+        """See `MotionModel.prepare_training`. The settings of Adam are the published ones."""
+        self.train_params = section
+        self.picture_loss = PictureLoss(section, vgg, "stride")
         self.avd_network.requires_grad_(False)
         names = ("generator", "region_predictor", "bg_predictor")
         networks = self.networks()
@@ -211,8 +188,8 @@ class MraaModel(MotionModel):
         fast = [] if zones is None else list(zones.parameters())
         known = set(fast)
         slow = [weight for name in names for weight in networks[name].parameters() if weight not in known]
-        groups = [{"params": slow}, *([{"params": fast, "lr": settings["lr_zones"]}] if fast else [])]
-        adam = torch.optim.Adam(groups, lr=settings["lr"], betas=_ADAM_BETAS)
+        groups = [{"params": slow}, *([{"params": fast, "lr": section.lr_zones}] if fast else [])]
+        adam = torch.optim.Adam(groups, lr=section.lr, betas=_ADAM_BETAS)
         return {"optimizer_reconstruction": Optimiser(adam, names, {})}
 
     def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -225,20 +202,19 @@ class MraaModel(MotionModel):
             **self.picture_loss(generated["prediction"], driving),
             **self._equivariance(driving, batch.get("driving_landmarks"), motion_driving),
         }
-        if self.settings["loss_weights"]["motion"]:
-            length = motion_length(generated["deformation"], source)
-            losses["motion"] = self.settings["loss_weights"]["motion"] * length
+        if weight := self.train_params.loss_weights.motion:
+            losses["motion"] = weight * motion_length(generated["deformation"], source)
         return losses, {**generated, "kp_source": motion_source["shift"], "kp_driving": motion_driving["shift"]}
 
     def _equivariance(self, driving: Tensor, landmarks: Tensor | None, region: Motion) -> dict[str, Tensor]:
         """Regions of a warped frame, warped back, are the frame's own. With a prior their places are given."""
-        weights = self.settings["loss_weights"]
-        shift_weight = 0.0 if self.needs_landmarks else weights["equivariance_shift"]
-        affine_weight = weights["equivariance_affine"] if "affine" in region else 0.0
+        weights = self.train_params.loss_weights
+        shift_weight = 0.0 if self.needs_landmarks else weights.equivariance_shift
+        affine_weight = weights.equivariance_affine if "affine" in region else 0.0
         if not shift_weight and not affine_weight:
             return {}
         with full_precision(driving):
-            warp = RandomWarp.draw(len(driving), driving, distance="l1", **self.settings["transform_params"])
+            warp = RandomWarp.draw(len(driving), driving, self.train_params.transform_params, "l1")
             grid = warp.grid((driving.shape[2], driving.shape[3]))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
             given, usable = None, 1.0
@@ -262,14 +238,14 @@ class MraaModel(MotionModel):
                 losses["equivariance_affine"] = affine_weight * (usable * missed).mean()
         return losses
 
-    def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
+    def prepare_avd(self, section: TrainAVDParams) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_avd`."""
         if self.region_predictor.jacobian is None and not self.region_predictor.pca_based:
             raise NotImplementedError("the AVD network needs regions with affine frames: estimate_affine")
-        self.settings = settings
+        self.avd_params = section
         self.requires_grad_(False)
         self.avd_network.requires_grad_(True)
-        adam = torch.optim.Adam(self.avd_network.parameters(), lr=settings["lr"], betas=_ADAM_BETAS)
+        adam = torch.optim.Adam(self.avd_network.parameters(), lr=section.lr, betas=_ADAM_BETAS)
         return {"optimizer_avd": Optimiser(adam, ("avd_network",), {})}
 
     def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -279,10 +255,8 @@ class MraaModel(MotionModel):
             source = self.motion(batch["source"], batch.get("source_landmarks"))
             driving = self.motion(batch["driving"], batch.get("driving_landmarks"))
             uniform = torch.rand(len(driving["shift"]), 1, 2, device=driving["shift"].device)
-            scale = 1 + self.settings["random_scale"] * (2 * uniform - 1)
+            scale = 1 + self.avd_params.random_scale * (2 * uniform - 1)
             other = {"shift": driving["shift"] * scale, "affine": driving["affine"] * scale[..., None]}
         found = self._avd(source, other)
-        losses = {}
-        for name in ("shift", "affine"):
-            losses[name] = self.settings[f"lambda_{name}"] * (driving[name] - found[name]).abs().mean()
-        return losses, {}
+        weights = {"shift": self.avd_params.lambda_shift, "affine": self.avd_params.lambda_affine}
+        return {name: w * (driving[name] - found[name]).abs().mean() for name, w in weights.items()}, {}

@@ -50,7 +50,7 @@ class AUShading(nn.Module):
     training set instead.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.log_gain = nn.Parameter(torch.zeros(len(ACTION_UNITS), 1, *_SHADING))
 
@@ -89,7 +89,7 @@ class AURest(nn.Module):
     is known and nothing changes.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.tensor(2.0))
 

@@ -11,7 +11,7 @@ class BGMotionPredictor(nn.Module):
     Source: TPSMM (Zhao and Zhang, 2022), background motion predictor; MRAA (Siarohin et al., 2021), Sec. 3.3.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__()
         self.bg_encoder = resnet18(num_classes=6)
         self.bg_encoder.conv1 = nn.Conv2d(6, 64, kernel_size=7, stride=2, padding=3, bias=False)

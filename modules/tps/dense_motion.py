@@ -3,13 +3,15 @@
 Dimension letters: B batch, K splines, C channels, H x W image, h x w map of the network.
 """
 
+from itertools import pairwise
 from math import log, log2
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from modules.blocks import AntiAliasInterpolation2d, Hourglass, UpBlock2d
+from config.tps import TpsDenseMotionParams
+from modules.blocks import AntiAliasInterpolation2d, Hourglass, UpBlock2d, start_constant
 from modules.geometry import (
     apply_homography,
     full_precision,
@@ -23,18 +25,20 @@ from modules.thin_plate_spline import TPS, Regularization
 from modules.tps.au_conditioning import AURest
 from modules.tps.keypoint_detector import POINTS_PER_TPS
 
+_SMOOTHING = 1e-3  # of the splines through five keypoints, see `TPS`
+
 
 def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tensor:
-    """Softmax over transformations of which some are left out, never the background.
+    """Softmax over the transformations that dropout keeps; the background is always kept.
 
     Args:
         logits: (B, K + 1, h, w).
-        probability: chance of leaving a spline out.
+        probability: probability of leaving a spline out.
         uniform: (B, K + 1) uniform random numbers in [0, 1).
     Returns:
         (B, K + 1, h, w), sum over axis 1 nearly 1 (exactly e / (e + 1e-6), as published).
     Source: TPSMM (Zhao and Zhang, 2022), dropout for TPS transformations. The published rescaling by 1 / (1 - P) acts
-        on a tensor that is used no more; it is left out.
+        on a tensor that is not used again; it is left out.
     """
     keep = (uniform < 1 - probability).to(logits.dtype)
     keep = torch.cat([torch.ones_like(keep[:, :1]), keep[:, 1:]], dim=1)
@@ -42,78 +46,70 @@ def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tens
     return weight / (weight.sum(1, keepdim=True) + 1e-6)
 
 
+def keypoint_splines(control: Tensor, target: Tensor, regularization: Regularization) -> TPS:
+    """Splines through few keypoints, smoothed enough to stay stable: (..., n, 2) twice."""
+    return TPS(control, target, regularization=regularization, smoothing=_SMOOTHING)
+
+
 class DenseMotionNetwork(nn.Module):
     """Deformation of the source and occlusion maps from source and driving keypoints, float32 in every precision mode.
 
     Args:
-        block_expansion, num_blocks, max_features: of the hourglass.
+        params: the config section `dense_motion_params`.
         num_tps: K.
         num_channels: C of the image.
-        scale_factor: size at which the network works, as a part of the image; a power of two.
-        occlusion_levels: occlusion maps, from coarse to the image's own size; one for each level of the inpainting
-            network. None: a single map at the network's own size (`multi_mask: false`).
-        kp_variance: of the heat maps, squared half frame widths.
+        occlusion_levels: number of occlusion maps, from coarse to the image's own size, one per level of the inpainting
+            network. None predicts a single map at the network's own size (`multi_mask: false`).
         regularization: of the splines, see `TPS`.
-        locality: initial reach of the keypoints' zones, see `KeypointZones`; the network then corrects the shares that
-            they give instead of finding them. None: the network alone decides, as published.
-        background_logit: initial share of the background beside the zones, see `KeypointZones`.
-        initial_occlusion: value with which occlusion maps start, 0 to 1. None: about one half, as published.
-        au_rest: action units say where the face rests, see `AURest`.
+        au_rest: raise the background's share where no action unit acts, see `AURest`.
     Source: TPSMM (Zhao and Zhang, 2022), dense motion network and multi-resolution occlusion masks.
     """
 
     def __init__(
         self,
+        params: TpsDenseMotionParams,
         *,
-        block_expansion: int,
-        num_blocks: int,
-        max_features: int,
         num_tps: int,
         num_channels: int,
-        scale_factor: float = 0.25,
-        occlusion_levels: int | None = 4,
-        kp_variance: float = 0.01,
-        regularization: Regularization = "exact",
-        locality: float | None = None,
-        background_logit: float = -4.0,
-        initial_occlusion: float | None = None,
-        au_rest: bool = False,
+        occlusion_levels: int | None,
+        regularization: Regularization,
+        au_rest: bool,
     ):
         super().__init__()
         self.num_tps = num_tps
-        self.kp_variance = kp_variance
+        self.kp_variance = params.kp_variance
         self.regularization = regularization
-        if scale_factor != 1:
-            self.down = AntiAliasInterpolation2d(num_channels, scale_factor, "nearest")
+        if params.scale_factor != 1:
+            self.down = AntiAliasInterpolation2d(num_channels, params.scale_factor, "nearest")
         in_features = num_channels * (num_tps + 1) + POINTS_PER_TPS * num_tps + 1
-        self.hourglass = Hourglass(block_expansion, in_features, num_blocks, max_features, "instance")
+        self.hourglass = Hourglass(
+            params.block_expansion, in_features, params.num_blocks, params.max_features, "instance"
+        )
         features = self.hourglass.out_features
         self.maps = nn.Conv2d(features, num_tps + 1, 7, padding=3)
-        widths, ups = [features], []
+        widths = [features]
         if occlusion_levels is not None:
-            doublings = int(log2(1 / scale_factor))
+            doublings = int(log2(1 / params.scale_factor))
             from_decoder = occlusion_levels - doublings
-            if not 0 <= from_decoder <= num_blocks:
+            if not 0 <= from_decoder <= params.num_blocks:
                 raise ValueError(
-                    f"expected num_blocks >= occlusion_levels - log2(1 / scale_factor) >= 0, got {num_blocks} blocks, "
-                    f"{occlusion_levels} levels, scale_factor {scale_factor}"
+                    "expected num_blocks >= occlusion_levels - log2(1 / scale_factor) >= 0, got "
+                    f"{params.num_blocks} blocks, {occlusion_levels} levels, scale_factor {params.scale_factor}"
                 )
-            widths = self.hourglass.decoder.level_channels[num_blocks - from_decoder :]
-            for i in range(doublings):
-                ups.append(UpBlock2d(features // 2**i, features // 2 ** (i + 1), "instance"))
-                widths.append(features // 2 ** (i + 1))
-            self.up = nn.ModuleList(ups)
+            finer = [features // 2**i for i in range(doublings + 1)]
+            widths = self.hourglass.decoder.level_channels[params.num_blocks - from_decoder :] + finer[1:]
+            self.up = nn.ModuleList(UpBlock2d(*pair, "instance") for pair in pairwise(finer))
         self.occlusion = nn.ModuleList(nn.Conv2d(width, 1, 7, padding=3) for width in widths)
         self.zones = None
-        if locality is not None:
-            self.zones = KeypointZones(POINTS_PER_TPS * num_tps, POINTS_PER_TPS, locality, background_logit)
-            nn.init.zeros_(self.maps.weight)
-            nn.init.zeros_(self.maps.bias)
+        if params.locality is not None:
+            self.zones = KeypointZones(
+                POINTS_PER_TPS * num_tps, POINTS_PER_TPS, params.locality, params.background_logit
+            )
+            start_constant(self.maps, 0.0)
         self.au_rest = AURest() if au_rest else None
-        if initial_occlusion is not None:
+        if params.initial_occlusion is not None:
             for head in self.occlusion:
-                nn.init.zeros_(head.weight)
-                nn.init.constant_(head.bias, log(initial_occlusion / (1 - initial_occlusion)))
+                start_constant(head, log(params.initial_occlusion / (1 - params.initial_occlusion)))
 
     def forward(
         self,
@@ -132,44 +128,47 @@ class DenseMotionNetwork(nn.Module):
             kp_driving, kp_source: (B, 5K, 2), xy in [-1, 1].
             bg_param: (B, 3, 3), driving to source coordinates; None keeps the background still.
             dropout: probability and uniform numbers (B, K + 1) of `dropout_softmax`; None uses every spline.
-            flow: (B, H, W, 2), see `Condition.flow`: replaces the splines' own motion where the maps let them move the
-                picture. None: the splines.
-            action_units: with `au_rest` alone: difference (B, A, 2) and the source's face coordinates (B, H, W, 2).
+            flow: (B, H, W, 2), see `Condition.flow`: replaces the splines' motion where the contribution maps let
+                them move the image. None uses the splines.
+            action_units: with `au_rest` only: difference (B, A, 2) and the source's face coordinates (B, H, W, 2).
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
             `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; `occlusion_map`, list
             coarse to fine of (B, 1, h_i, w_i), 1 keeps the warped source.
         """
         with full_precision(source):
-            return self._forward(
-                source.float(), kp_driving.float(), kp_source.float(), bg_param, dropout, flow, action_units
-            )
+            kp_driving, kp_source = kp_driving.float(), kp_source.float()
+            small = self.down(source.float()) if hasattr(self, "down") else source.float()
+            size = (small.shape[2], small.shape[3])
+            heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
+            transformations = self._transformations(kp_driving, kp_source, bg_param, size)  # -> (B, K + 1, h, w, 2)
+            deformed = self._deform(small, transformations)  # -> (B, K + 1, C, h, w)
+            decoded = self.hourglass(torch.cat([heatmap, deformed.flatten(1, 2)], dim=1))
+            logits = self._logits(decoded[-1], kp_driving, action_units)
+            maps = F.softmax(logits, dim=1) if dropout is None else dropout_softmax(logits, *dropout)
+            if flow is None:
+                deformation = (maps[..., None] * transformations).sum(1)
+            else:
+                deformation = follow_flow(maps[:, :1], transformations[:, 0], flow.float())
+            return {
+                "deformed_source": deformed,
+                "contribution_maps": maps,
+                "deformation": deformation,
+                "occlusion_map": self._occlusion(decoded),
+            }
 
-    def _forward(self, source, kp_driving, kp_source, bg_param, dropout, flow, action_units):
-        small = self.down(source) if hasattr(self, "down") else source
-        size = small.shape[-2:]
-        heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
-        transformations = self._transformations(kp_driving, kp_source, bg_param, size)  # -> (B, K + 1, h, w, 2)
-        deformed = self._deform(small, transformations)  # -> (B, K + 1, C, h, w)
-        decoded = self.hourglass(torch.cat([heatmap, deformed.flatten(1, 2)], dim=1))
-        logits = self.maps(decoded[-1])
+    def _logits(self, features: Tensor, kp_driving: Tensor, action_units: tuple[Tensor, Tensor] | None) -> Tensor:
+        """Logits of the contribution maps: (B, K + 1, h, w)."""
+        logits = self.maps(features)
+        size = (logits.shape[2], logits.shape[3])
         if self.zones is not None:
             logits = logits + self.zones(kp_driving, size)
         if self.au_rest is not None:
+            assert action_units is not None, "a network with `au_rest` is called with action units"
             au_diff, coordinates = action_units
             rest = self.au_rest(au_diff.float(), resize_grid(coordinates, size))
             logits = torch.cat([logits[:, :1] + rest, logits[:, 1:]], dim=1)
-        maps = F.softmax(logits, dim=1) if dropout is None else dropout_softmax(logits, *dropout)
-        if flow is None:
-            deformation = (maps[..., None] * transformations).sum(1)
-        else:
-            deformation = follow_flow(maps[:, :1], transformations[:, 0], flow.float())
-        return {
-            "deformed_source": deformed,
-            "contribution_maps": maps,
-            "deformation": deformation,
-            "occlusion_map": self._occlusion(decoded),
-        }
+        return logits
 
     def _heatmaps(self, kp_driving: Tensor, kp_source: Tensor, size: tuple[int, int]) -> Tensor:
         difference = kp2gaussian(kp_driving, size, self.kp_variance) - kp2gaussian(kp_source, size, self.kp_variance)
@@ -180,7 +179,7 @@ class DenseMotionNetwork(nn.Module):
     ) -> Tensor:
         batch = len(kp_driving)
         grouped = (batch, self.num_tps, POINTS_PER_TPS, 2)
-        splines = TPS(kp_driving.view(grouped), kp_source.view(grouped), regularization=self.regularization)
+        splines = keypoint_splines(kp_driving.view(grouped), kp_source.view(grouped), self.regularization)
         identity = make_coordinate_grid(size, kp_driving)
         background = identity.expand(batch, *identity.shape)
         if bg_param is not None:

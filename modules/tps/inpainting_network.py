@@ -1,4 +1,4 @@
-"""Inpainting network: the warped source's features, faded where they are of no use, decoded to the picture.
+"""Inpainting network: the warped source's features, masked by the occlusion maps, decoded to an image.
 
 Dimension letters: B batch, C channels, H x W image, h x w map, A = 17 action units.
 """
@@ -10,59 +10,51 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from config.tps import InpaintingParams
 from modules.blocks import DownBlock2d, Modulation, ResBlock2d, SameBlock2d, UpBlock2d, level_features
 from modules.face_frame import ACTION_UNITS
 from modules.geometry import resize_grid, resize_map, warp_features
 from modules.tps.au_conditioning import AUModulation, AUShading, active_regions
-
-AUConditioning = Literal["none", "concat", "film"]
 
 
 class InpaintingNetwork(nn.Module):
     """Decode the source's features, warped and occluded at every level.
 
     Args:
+        params: the config section `generator_params`.
         num_channels: C.
-        block_expansion, max_features, num_down_blocks: channels of the first level, their limit, levels below it.
-        multi_mask: one occlusion map for each level; else one in all.
-        au_conditioning: `concat` joins the action-unit difference to every decoder stage as A constant channels, as
-            published; the instance normalisation behind removes them but for borders, so that the effect is faint.
-            `film` scales and shifts features after normalisation, and the picture, where in the face a unit acts.
-        num_cond_channels: A of `concat`.
+        multi_mask: one occlusion map per level instead of a single one.
+        au_conditioning: `concat` appends the action-unit difference to every decoder stage as A constant channels, as
+            published; the following instance normalisation removes them except at borders, so that they have little
+            effect. `film` scales and shifts the normalised features, and the image, in the face region of each unit.
     Source: TPSMM (Zhao and Zhang, 2022), inpainting network; FMEG-TPSRAU (MM 2022), relative action units.
     """
 
     def __init__(
         self,
+        params: InpaintingParams,
         *,
         num_channels: int,
-        block_expansion: int,
-        max_features: int,
-        num_down_blocks: int = 3,
-        multi_mask: bool = True,
-        au_conditioning: AUConditioning = "none",
-        num_cond_channels: int = len(ACTION_UNITS),
+        multi_mask: bool,
+        au_conditioning: Literal["none", "concat", "film"],
     ):
         super().__init__()
-        if au_conditioning not in ("none", "concat", "film"):
-            raise ValueError(f"expected au_conditioning 'none', 'concat' or 'film', got {au_conditioning!r}")
         self.multi_mask = multi_mask
         self.au_conditioning = au_conditioning
-        joined_units = num_cond_channels if au_conditioning == "concat" else 0
-        widths = [level_features(block_expansion, max_features, i) for i in range(num_down_blocks + 1)]
-        self.first = SameBlock2d(num_channels, block_expansion, 7, 3, "instance")
-        self.down_blocks = nn.ModuleList(
-            DownBlock2d(widths[i], widths[i + 1], "instance") for i in range(num_down_blocks)
-        )
+        joined_units = len(ACTION_UNITS) if au_conditioning == "concat" else 0
+        levels = range(params.num_down_blocks)
+        widths = [level_features(params.block_expansion, params.max_features, i) for i in range(len(levels) + 1)]
+        self.first = SameBlock2d(num_channels, widths[0], 7, 3, "instance")
+        self.down_blocks = nn.ModuleList(DownBlock2d(widths[i], widths[i + 1], "instance") for i in levels)
         up_blocks, resblocks, modulated = [], [], []
-        for i in reversed(range(num_down_blocks)):
-            joined = widths[i + 1] * (1 if i == num_down_blocks - 1 else 2) + joined_units
+        for i in reversed(levels):
+            joined = widths[i + 1] * (1 if i == levels[-1] else 2) + joined_units
             up_blocks.append(UpBlock2d(joined, widths[i], "instance"))
             resblocks += [ResBlock2d(joined, "instance"), ResBlock2d(joined, "instance")]
             modulated += [joined, joined, widths[i]]
         self.up_blocks = nn.ModuleList(up_blocks)
         self.resblock = nn.ModuleList(resblocks)
-        self.final = nn.Conv2d(block_expansion, num_channels, 7, padding=3)
+        self.final = nn.Conv2d(widths[0], num_channels, 7, padding=3)
         if au_conditioning == "film":
             self.au_modulation = nn.ModuleList(AUModulation(width) for width in modulated)
             self.au_shading = AUShading()
@@ -87,13 +79,13 @@ class InpaintingNetwork(nn.Module):
 
         Args:
             source: (B, C, H, W) in [0, 1].
-            encoded: what `encode` gives for it.
+            encoded: features of the source, from `encode`.
             deformation: (B, h, w, 2) absolute sampling coordinates.
             occlusion_map: maps coarse to fine, (B, 1, h_i, w_i), 1 keeps the warped source.
-            au_diff: (B, A, 2) action units of driving minus source, left and right; for a conditioned network alone.
-            coordinates: (B, H, W, 2) face coordinates of the source, from `face_coordinates`; for `film` alone.
+            au_diff: (B, A, 2) action units of driving minus source, left and right; for a conditioned network only.
+            coordinates: (B, H, W, 2) face coordinates of the source, from `face_coordinates`; for `film` only.
         Returns:
-            `prediction` (B, C, H, W) in [0, 1] and `deformed` (B, C, H, W), the warped source; with `film`, too,
+            `prediction` (B, C, H, W) in [0, 1] and `deformed` (B, C, H, W), the warped source; with `film` also
             `unshaded` (B, C, H, W), the prediction before shading, and `log_gain` (B, 1, H, W).
         Raises:
             ValueError: `au_diff` is missing, or given to a network without conditioning.
@@ -107,7 +99,7 @@ class InpaintingNetwork(nn.Module):
         out = warped[0]
         for level, up_block in enumerate(self.up_blocks):
             if self.au_conditioning == "concat":
-                constant = au_diff.mean(-1)[:, :, None, None]  # the published network knows no sides
+                constant = au_diff.mean(-1)[:, :, None, None]  # the published network does not distinguish sides
                 out = torch.cat([out, constant.expand(-1, -1, *out.shape[-2:])], dim=1)
             for block in (self.resblock[2 * level], self.resblock[2 * level + 1], up_block):
                 out = block(out, next(modulations))
@@ -130,7 +122,7 @@ class InpaintingNetwork(nn.Module):
     def _modulations(
         self, au_diff: Tensor | None, coordinates: Tensor | None, deformation: Tensor
     ) -> Iterator[Modulation | None]:
-        """What changes the normalised features of each decoder block, in the order of the blocks."""
+        """Modulation of the normalised features of each decoder block, in the order of the blocks."""
         if self.au_conditioning != "film":
             yield from [None] * (3 * len(self.up_blocks))
             return
@@ -155,7 +147,7 @@ class InpaintingNetwork(nn.Module):
         return self.occlude([warp_features(features, deformation) for features in encoded], occlusion_map)
 
     def occlude(self, encoded: list[Tensor], occlusion_map: list[Tensor]) -> list[Tensor]:
-        """Fade features where the warped source is of no use: maps fine to coarse in, coarse to fine out."""
+        """Multiply features by the occlusion maps: features fine to coarse in, coarse to fine out."""
         masks = occlusion_map if self.multi_mask else occlusion_map * len(encoded)
         return [
             features * resize_map(mask, features.shape[-2:])

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from config.sections import NormalizationParams, TrainAVDParams
+from config.tps import TpsModelParams, TpsTrainParams
 from modules.au_estimator import AUEstimator, RelativeAULoss
 from modules.avd_network import AVDNetwork
 from modules.blocks import AntiAliasInterpolation2d
@@ -16,12 +18,12 @@ from modules.face_frame import face_coordinates
 from modules.geometry import (
     aligned,
     expand_batch,
-    follow_points,
     full_precision,
     gaussian_blur,
     motion_length,
     resize_grid,
     sample,
+    transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
@@ -40,56 +42,55 @@ _LOW_PASS = 0.125  # at this size a face can be told, a micro-expression not be 
 
 
 class TPSModel(MotionModel):
-    """TPSMM, and with landmarks and action units FMEG-TPSRAU; arguments as in the config section `model_params`.
+    """TPSMM, and with landmarks and action units FMEG-TPSRAU.
 
-    A motion holds `fg_kp` (B, 5K, 2) and, with a background predictor, `frame` (B, 3, H, W), from which the movement
-    of the background is predicted where source and driving show the same scene.
+    A motion holds `fg_kp` (B, 5K, 2) and, with a background predictor, `frame` (B, 3, H, W), from which the motion of
+    the background is predicted when source and driving show the same scene.
+
+    Args:
+        params: the config section `model_params`.
     """
 
     keypoint_name: ClassVar[str] = "fg_kp"
+    network_names: ClassVar[tuple[str, ...]] = (
+        "inpainting_network",
+        "dense_motion_network",
+        "kp_detector",
+        "bg_predictor",
+        "avd_network",
+    )
     optional_networks: ClassVar[frozenset[str]] = frozenset({"bg_predictor", "avd_network"})
+    train_params: TpsTrainParams
+    avd_params: TrainAVDParams
 
-    def __init__(
-        self,
-        *,
-        keypoints: str,
-        landmark_groups: str,
-        landmark_activation: str,
-        tps_regularization: str,
-        au_conditioning: str,
-        common_params: Mapping[str, Any],
-        generator_params: Mapping[str, Any],
-        dense_motion_params: Mapping[str, Any],
-        avd_network_params: Mapping[str, Any],
-    ):
+    def __init__(self, params: TpsModelParams):
         super().__init__()
-        num_tps, num_channels = common_params["num_tps"], common_params["num_channels"]
-        multi_mask = common_params["multi_mask"]
-        self.needs_landmarks = self.motion_from_landmarks = keypoints == "landmarks"
+        common = params.common_params
+        self.needs_landmarks = self.motion_from_landmarks = params.keypoints == "landmarks"
         self.takes_flow = self.motion_from_landmarks
-        self.needs_action_units = au_conditioning != "none"
-        self.pixel_landmarks = landmark_activation == "sigmoid"
+        self.needs_action_units = params.au_conditioning != "none"
+        self.pixel_landmarks = params.landmark_activation == "sigmoid"
         self.inpainting_network = InpaintingNetwork(
-            num_channels=num_channels,
-            multi_mask=multi_mask,
-            au_conditioning=au_conditioning,
-            **generator_params,
+            params.generator_params,
+            num_channels=common.num_channels,
+            multi_mask=common.multi_mask,
+            au_conditioning=params.au_conditioning,
         )
         self.dense_motion_network = DenseMotionNetwork(
-            num_tps=num_tps,
-            num_channels=num_channels,
-            occlusion_levels=generator_params["num_down_blocks"] + 1 if multi_mask else None,
-            regularization=tps_regularization,
-            au_rest=au_conditioning == "film",
-            **dense_motion_params,
+            params.dense_motion_params,
+            num_tps=common.num_tps,
+            num_channels=common.num_channels,
+            occlusion_levels=params.generator_params.num_down_blocks + 1 if common.multi_mask else None,
+            regularization=params.tps_regularization,
+            au_rest=params.au_conditioning == "film",
         )
+        self.kp_detector: KPDetector | LandmarkKeypoints
         if self.needs_landmarks:
-            self.kp_detector = LandmarkKeypoints(LANDMARK_GROUPS[landmark_groups], landmark_activation)
+            self.kp_detector = LandmarkKeypoints(LANDMARK_GROUPS[params.landmark_groups], params.landmark_activation)
         else:
-            self.kp_detector = KPDetector(num_tps)
-        self.bg_predictor = BGMotionPredictor() if common_params["bg"] else None
-        self.avd_network = AVDNetwork(num_tps * POINTS_PER_TPS * 2, **avd_network_params)
-        self.settings: Mapping[str, Any] = {}
+            self.kp_detector = KPDetector(common.num_tps)
+        self.bg_predictor = BGMotionPredictor() if common.bg else None
+        self.avd_network = AVDNetwork(params.avd_network_params, num_values=common.num_tps * POINTS_PER_TPS * 2)
 
     # --- motion and picture ------------------------------------------------------------------------------------------
 
@@ -110,18 +111,15 @@ class TPSModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas, as published.
-        The background stays still."""
+        """See `MotionModel.relative`. The background stays still."""
         kp_source, kp_driving, kp_initial = (motion["fg_kp"].float() for motion in (source, driving, driving_initial))
         if mode == "standard":
             return {"fg_kp": kp_driving}
         if mode == "avd":
             return {"fg_kp": self._avd(kp_source.expand_as(kp_driving), kp_driving)}
-        return {"fg_kp": follow_points(kp_source, kp_driving, kp_initial, scaled=adapt_movement_scale)}
+        return {"fg_kp": transfer_motion(kp_source, kp_driving, kp_initial, scaling=normalization.scaling)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
         """See `MotionModel.encode`: the source, its features at every level, and with `film` its face coordinates."""
@@ -194,20 +192,21 @@ class TPSModel(MotionModel):
     # --- training ----------------------------------------------------------------------------------------------------
 
     def prepare_training(
-        self, settings: Mapping[str, Any], vgg: VGG19 | None, au_estimator: AUEstimator | None = None
+        self, section: TpsTrainParams, vgg: VGG19 | None, au_estimator: AUEstimator | None = None
     ) -> dict[str, Optimiser]:
-        """See `MotionModel.prepare_training`. Settings of Adam and of clipping are the published ones."""
-        self.settings = settings
-        self.picture_loss = PictureLoss.of(settings, vgg, "nearest")
+        """See `MotionModel.prepare_training`. The settings of Adam and of clipping are the published
+        ones."""
+        self.train_params = section
+        self.picture_loss = PictureLoss(section, vgg, "nearest")
         if au_estimator is not None:
-            self.relative_au_loss = RelativeAULoss(au_estimator, settings["au_weights"])
+            self.relative_au_loss = RelativeAULoss(au_estimator, section.au_weights)
             self.to_low_pass = AntiAliasInterpolation2d(3, _LOW_PASS, "nearest")
         self.avd_network.requires_grad_(False)
         optimisers = {
             "optimizer": self._optimiser("inpainting_network", "dense_motion_network", "kp_detector", unclipped=1)
         }
         if self.bg_predictor is not None:
-            optimisers["optimizer_bg_predictor"] = self._optimiser("bg_predictor", start_epoch=settings["bg_start"])
+            optimisers["optimizer_bg_predictor"] = self._optimiser("bg_predictor", start_epoch=section.bg_start)
         return optimisers
 
     def _optimiser(self, *names: str, unclipped: int = 0, start_epoch: int = 0) -> Optimiser:
@@ -218,31 +217,31 @@ class TPSModel(MotionModel):
             own = set(part.parameters())
             if own & set(slow):
                 slow = [weight for weight in slow if weight not in own]
-                fast.append({"params": list(part.parameters()), "lr": self.settings[rate]})
-        groups = [{"params": slow, "lr": self.settings["lr_generator"], "weight_decay": 1e-4}, *fast]
+                fast.append({"params": list(part.parameters()), "lr": rate})
+        groups = [{"params": slow, "lr": self.train_params.lr_generator, "weight_decay": 1e-4}, *fast]
         adam = torch.optim.Adam(groups, betas=(0.5, 0.999))
         return Optimiser(adam, names, {name: _CLIP_NORM for name in names[unclipped:]}, start_epoch)
 
-    def _maps(self) -> dict[nn.Module, str]:
-        """Parts that are maps of the face, which no weight decay should shrink, and the names of their rates."""
-        maps: dict[nn.Module, str] = {}
-        if self.dense_motion_network.zones is not None:
-            maps[self.dense_motion_network.zones] = "lr_zones"
-        if self.dense_motion_network.au_rest is not None:
-            maps[self.dense_motion_network.au_rest] = "lr_zones"
+    def _maps(self) -> dict[nn.Module, float]:
+        """Parts that are maps of the face, which weight decay must not shrink, and their learning rates."""
+        maps: dict[nn.Module, float] = {}
+        for part in (self.dense_motion_network.zones, self.dense_motion_network.au_rest):
+            if part is not None:
+                maps[part] = self.train_params.lr_zones
         if self.inpainting_network.au_conditioning == "film":
-            maps[self.inpainting_network.au_shading] = "lr_shading"
+            maps[self.inpainting_network.au_shading] = self.train_params.lr_shading
         return maps
 
     def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """See `Trainable.losses`. Source: TPSMM (Zhao and Zhang, 2022), training objective; relative action units
         FMEG-TPSRAU (MM 2022)."""
-        if self.settings["cross_identity"] and torch.rand(()) < self.settings["cross_identity"]:
+        section = self.train_params
+        if section.cross_identity and torch.rand(()) < section.cross_identity:
             return self._cross_identity_losses(batch, epoch)
         source, driving = batch["source"], batch["driving"]
         motion_source = self.motion(source, batch.get("source_landmarks"))
         motion_driving = self.motion(driving, batch.get("driving_landmarks"))
-        with_background = self.bg_predictor is not None and epoch >= self.settings["bg_start"]
+        with_background = self.bg_predictor is not None and epoch >= section.bg_start
         encoded = self.encode(source, batch.get("source_landmarks"))
         generated = self.generate(
             encoded,
@@ -252,24 +251,25 @@ class TPSModel(MotionModel):
             dropout=self._dropout(epoch, source),
             background=with_background,
         )
-        weights = self.settings["loss_weights"]
+        weights = section.loss_weights
         shading = {}
         if "log_gain" in generated:
             shading = self._shading_losses(generated, driving)
             self._hold_shading(generated)
         losses = {**self.picture_loss(generated["prediction"], driving), **shading}
-        if weights["equivariance_value"] and not self.needs_landmarks:
-            losses["equivariance_value"] = weights["equivariance_value"] * self._equivariance(driving, motion_driving)
-        if weights["warp_loss"]:
-            losses["warp_loss"] = weights["warp_loss"] * self._warp_loss(driving, encoded, generated)
-        if weights["motion"]:
-            losses["motion"] = weights["motion"] * motion_length(generated["deformation"], source)
-        if weights["relative_au"]:
+        if weights.equivariance_value and not self.needs_landmarks:
+            losses["equivariance_value"] = weights.equivariance_value * self._equivariance(driving, motion_driving)
+        if weights.warp_loss:
+            losses["warp_loss"] = weights.warp_loss * self._warp_loss(driving, encoded, generated)
+        if weights.motion:
+            losses["motion"] = weights.motion * motion_length(generated["deformation"], source)
+        if weights.relative_au:
             losses["relative_au"] = self._relative_au(source, generated, batch, batch["au_diff"], epoch)
-        if weights["bg"] and with_background:
+        if weights.bg and with_background:
             there, back = generated["bg_param"], self._background(driving, source)
             identity = torch.eye(3, device=there.device)
-            losses["bg"] = weights["bg"] * (identity - there @ back).abs().mean()
+            with full_precision(there):
+                losses["bg"] = weights.bg * (identity - there @ back).abs().mean()
         return losses, {**generated, "kp_source": motion_source["fg_kp"], "kp_driving": motion_driving["fg_kp"]}
 
     @staticmethod
@@ -280,7 +280,7 @@ class TPSModel(MotionModel):
 
     def _shading_losses(self, generated: dict[str, Any], driving: Tensor) -> dict[str, Tensor]:
         """What shading is learned from: the driving frame, brought into line with the prediction; and smoothness."""
-        weights, log_gain = self.settings["loss_weights"], generated["log_gain"]
+        weights, log_gain = self.train_params.loss_weights, generated["log_gain"]
         with torch.no_grad(), full_precision(driving):
             now = generated["prediction"].float()
             wanted = aligned(driving.float(), now, _ALIGNMENT_WINDOW * driving.shape[-1], _ALIGNMENT_NOISE)
@@ -288,18 +288,18 @@ class TPSModel(MotionModel):
         missed = gaussian_blur(unshaded * log_gain.exp() - wanted, _SHADING_BLUR).abs().mean()
         maps = self.inpainting_network.au_shading.log_gain
         rough = sum(maps.diff(dim=axis).square().sum() for axis in (-1, -2)) + maps.square().sum()
-        return {"shading": weights["shading"] * (missed + _SHADING_ROUGHNESS * rough)}
+        return {"shading": weights.shading * (missed + _SHADING_ROUGHNESS * rough)}
 
     def _relative_au(
         self, source: Tensor, generated: dict[str, Any], batch: Mapping[str, Tensor], au_diff: Tensor, epoch: int
     ) -> Tensor:
         """The relative action-unit constraint, its weight growing from zero."""
-        warmup = self.settings["relative_au_warmup"]
+        warmup = self.train_params.relative_au_warmup
         grown = min(1.0, epoch / warmup) if warmup else 1.0
         loss = self.relative_au_loss(
             source, generated["prediction"], batch["source_landmarks"], batch["source_au"], au_diff
         )
-        return grown * self.settings["loss_weights"]["relative_au"] * loss
+        return grown * self.train_params.loss_weights.relative_au * loss
 
     def _cross_identity_losses(
         self, batch: Mapping[str, Tensor], epoch: int
@@ -309,9 +309,11 @@ class TPSModel(MotionModel):
         source, landmarks = batch["source"], batch["source_landmarks"]
         differs = (batch["subject"] != batch["subject"].roll(-1, 0)).float()[:, None, None]
         motion_source = self.motion(source, landmarks)
-        others = (self.motion(source, batch[name].roll(-1, 0)) for name in ("driving_landmarks", "source_landmarks"))
-        moved = self.relative(motion_source, *others, "relative")["fg_kp"]
         kp_source = motion_source["fg_kp"]
+        kp_driving, kp_initial = (
+            self.motion(source, batch[name].roll(-1, 0))["fg_kp"] for name in ("driving_landmarks", "source_landmarks")
+        )
+        moved = transfer_motion(kp_source, kp_driving, kp_initial, scaling="similarity")
         motion = {"fg_kp": torch.lerp(kp_source, moved, differs)}
         au_diff = differs * batch["au_diff"].roll(-1, 0)
         condition = Condition(au_diff=au_diff)
@@ -325,26 +327,26 @@ class TPSModel(MotionModel):
             reached = sample(generated["deformation"].permute(0, 3, 1, 2), motion["fg_kp"][:, None])[:, :, 0].mT
             missed = (reached - kp_source).abs().mean()
             changed = (self.to_low_pass(generated["prediction"].float()) - self.to_low_pass(source.float())).abs()
-        weights = self.settings["cross_identity_weights"]
+        weights = self.train_params.cross_identity_weights
         losses = {
             "cross_relative_au": self._relative_au(source, generated, batch, au_diff, epoch),
-            "cross_keypoint": weights["keypoint"] * missed,
-            "cross_identity": weights["identity"] * changed.mean(),
+            "cross_keypoint": weights.keypoint * missed,
+            "cross_identity": weights.identity * changed.mean(),
         }
         return losses, {**generated, "kp_source": kp_source, "kp_driving": motion["fg_kp"]}
 
     def _dropout(self, epoch: int, source: Tensor) -> tuple[float, Tensor] | None:
-        settings = self.settings
-        if epoch >= settings["dropout_epoch"]:
+        section = self.train_params
+        if epoch >= section.dropout_epoch:
             return None
-        grown = epoch / settings["dropout_inc_epoch"] * settings["dropout_maxp"] + settings["dropout_startp"]
+        grown = epoch / section.dropout_inc_epoch * section.dropout_maxp + section.dropout_startp
         uniform = torch.rand(len(source), self.dense_motion_network.num_tps + 1, device=source.device)
-        return min(grown, settings["dropout_maxp"]), uniform
+        return min(grown, section.dropout_maxp), uniform
 
     def _equivariance(self, driving: Tensor, motion_driving: Motion) -> Tensor:
         """Keypoints of a warped frame, warped back, are the frame's own."""
         with full_precision(driving):
-            warp = RandomWarp.draw(len(driving), driving, **self.settings["transform_params"])
+            warp = RandomWarp.draw(len(driving), driving, self.train_params.transform_params, "l2")
             warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
             return (motion_driving["fg_kp"] - warp(self.motion(warped)["fg_kp"])).abs().mean()
 
@@ -356,12 +358,12 @@ class TPSModel(MotionModel):
             target = network.occlude(network.encode(driving), masks)
         return sum((w - t).abs().mean() for w, t in zip(warped, target, strict=True))
 
-    def prepare_avd(self, settings: Mapping[str, Any]) -> dict[str, Optimiser]:
+    def prepare_avd(self, section: TrainAVDParams) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_avd`."""
-        self.settings = settings
+        self.avd_params = section
         self.requires_grad_(False)
         self.avd_network.requires_grad_(True)
-        adam = torch.optim.Adam(self.avd_network.parameters(), lr=settings["lr"], betas=(0.5, 0.999))
+        adam = torch.optim.Adam(self.avd_network.parameters(), lr=section.lr, betas=(0.5, 0.999))
         return {"optimizer_avd": Optimiser(adam, ("avd_network",), {})}
 
     def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -370,6 +372,6 @@ class TPSModel(MotionModel):
             kp_source = self.motion(batch["source"], batch.get("source_landmarks"))["fg_kp"]
             kp_driving = self.motion(batch["driving"], batch.get("driving_landmarks"))["fg_kp"]
             uniform = torch.rand(len(kp_source), 1, 2, device=kp_source.device)
-            kp_random = kp_driving * (1 + self.settings["random_scale"] * (2 * uniform - 1))
+            kp_random = kp_driving * (1 + self.avd_params.random_scale * (2 * uniform - 1))
         shift = (kp_driving - self._avd(kp_source, kp_random)).abs().mean()
-        return {"shift": self.settings["lambda_shift"] * shift}, {}
+        return {"shift": self.avd_params.lambda_shift * shift}, {}

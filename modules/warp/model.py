@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from modules.geometry import follow_points, full_precision, robust_similarity, sample
+from config.sections import NormalizationParams
+from config.warp import WarpModelParams
+from modules.geometry import full_precision, robust_similarity, sample, transfer_motion
 from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import TPS
 
@@ -24,23 +26,23 @@ RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 class WarpModel(MotionModel):
     """Backward warp of the source by a spline, or a few in a row, from the moved landmarks to its own.
 
+    Further control points on the forehead and around the head move with the head only; without them the spline would
+    extrapolate the motion of brows and jaw into hair and background. One spline folds the image where lids close;
+    several in a row, each for a part of the displacement, do not, at a proportional cost.
+
     Args:
-        smoothing: how far the spline may miss the landmarks, see `TPS`.
-        forehead: distance above the brows, in eye distances, of further control points that move with the head alone,
-            as do some around it; without them (None) the spline carries the motion of brows and jaw, growing, into hair
-            and background.
-        steps: straight parts of the landmarks' way, each with a spline of its own. One spline folds the picture where
-            lids close; several in a row do not, at so many times the cost.
+        params: the config section `model_params`.
     """
 
     needs_landmarks = motion_from_landmarks = True
+    network_names: ClassVar[tuple[str, ...]] = ()
     keypoint_name: ClassVar[str] = "landmarks"
 
-    def __init__(self, *, smoothing: float, forehead: float | None, steps: int = 1):
+    def __init__(self, params: WarpModelParams):
         super().__init__()
-        self.smoothing = smoothing
-        self.forehead = forehead
-        self.steps = steps
+        self.smoothing = params.smoothing
+        self.forehead = params.forehead
+        self.steps = params.steps
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
         """The landmarks themselves."""
@@ -54,17 +56,15 @@ class WarpModel(MotionModel):
         driving: Motion,
         driving_initial: Motion,
         mode: Mode,
-        *,
-        adapt_movement_scale: bool = True,
-        use_relative_jacobian: bool = True,
+        normalization: NormalizationParams,
     ) -> Motion:
-        """See `MotionModel.relative`; movement is scaled by the root of the ratio of the hulls' areas."""
+        """See `MotionModel.relative`."""
         if mode == "avd":
             raise ValueError("the warp family has no network for mode `avd`; use `relative`")
         if mode == "standard":
             return driving
         points = (motion["landmarks"] for motion in (source, driving, driving_initial))
-        return {"landmarks": follow_points(*points, scaled=adapt_movement_scale)}
+        return {"landmarks": transfer_motion(*points, scaling=normalization.scaling)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> Tensor:
         """The source itself."""
@@ -82,7 +82,7 @@ class WarpModel(MotionModel):
                 head = robust_similarity(own, moved)
                 moved = torch.cat([moved, anchors @ head[:, :, :2].mT + head[:, None, :, 2]], dim=1)
                 own = torch.cat([own, anchors], dim=1)
-            deformation = self._backward(moved, own, encoded.shape[-2:])
+            deformation = self._backward(moved, own, (encoded.shape[2], encoded.shape[3]))
             source = encoded.expand(len(moved), -1, -1, -1)
             drawn = sample(source, deformation, mode="bicubic", padding="border")
         return {"prediction": drawn.clamp(0, 1), "deformation": deformation}
@@ -91,7 +91,7 @@ class WarpModel(MotionModel):
         """Where every pixel comes from: (B, n, 2) twice -> (B, h, w, 2)."""
         smoothing = max(self.smoothing, LEAST_SMOOTHING)
         way = [torch.lerp(moved, own, step / self.steps) for step in range(self.steps + 1)]
-        splines = [TPS(a, b, smoothing=smoothing, slope_penalty=0.0) for a, b in pairwise(way)]
+        splines = [TPS(a, b, regularization="exact", smoothing=smoothing, slope_penalty=0.0) for a, b in pairwise(way)]
         grid = splines[0].grid(size)
         for spline in splines[1:]:
             grid = spline.in_parts(grid.flatten(1, 2)).view_as(grid)

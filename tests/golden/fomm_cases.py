@@ -9,7 +9,17 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from config.fomm import FommTrainParams
+from config.family_sections import PriorParams
+from config.fomm import (
+    DiscriminatorParams,
+    FommCommonParams,
+    FommDenseMotionParams,
+    FommGeneratorParams,
+    FommModelParams,
+    FommTrainParams,
+    KPDetectorParams,
+)
+from config.sections import NormalizationParams
 from modules.blocks import ImagePyramid, pyramid_key
 from modules.facial_prior import PriorMaps, equally_weighted, prior_points
 from modules.fomm.dense_motion import DenseMotionNetwork
@@ -18,15 +28,15 @@ from modules.fomm.generator import OcclusionAwareGenerator
 from modules.fomm.keypoint_detector import KPDetector
 from modules.fomm.model import FommModel
 from modules.geometry import GridConvention, sample, spatial_softmax
-from modules.losses import VGG19, PictureLoss
+from modules.losses import VGG19
 from modules.model import Motion
 from modules.thin_plate_spline import RandomWarp
 from modules.tps.landmark_groups import LANDMARK_GROUPS
 from tests.golden.manifests import builds
-from tests.golden.replay import Fixture, Outputs, fill, replays
+from tests.golden.replay import Fixture, Outputs, fill, replays, section
 from tests.golden.tps_cases import flatten
 
-PUBLISHED_MAPS = {"ewp": PriorMaps("l1", convention="published"), "awp": PriorMaps("l2", convention="published")}
+PUBLISHED = PriorParams(convention="published")
 
 
 # --- networks from published constructor arguments --------------------------------------------------------------------
@@ -37,24 +47,36 @@ def convention(tag: str) -> GridConvention:
     return GridConvention(sampling="legacy" in tag, resizing=False)
 
 
-def arguments(kwargs: dict[str, Any], *left_out: str) -> dict[str, Any]:
-    """Constructor arguments without those that the published constructor ignores."""
-    return {name: value for name, value in kwargs.items() if name not in left_out}
+def structure(kwargs: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Those constructor arguments that are not options of the network's own section."""
+    return {name: kwargs[name] for name in ("num_kp", "num_channels", *names)}
 
 
 @builds("generator", "fomm", "facial EWP", "facial AWP-FOMM")
 def generator(kwargs: dict[str, Any], tag: str = "") -> nn.Module:
-    return OcclusionAwareGenerator(**arguments(kwargs, "estimate_jacobian"), convention=convention(tag))
+    moves = kwargs["dense_motion_params"] is not None
+    params = section(FommGeneratorParams, kwargs if moves else {**kwargs, "dense_motion_params": {}})
+    network = OcclusionAwareGenerator(params, **structure(kwargs), convention=convention(tag))
+    if not moves:
+        del network.dense_motion_network  # the published autoencoder
+    return network
+
+
+def dense_motion_network(kwargs: dict[str, Any], tag: str) -> nn.Module:
+    arguments = structure(kwargs, "estimate_occlusion_map")
+    return DenseMotionNetwork(section(FommDenseMotionParams, kwargs), **arguments, convention=convention(tag))
 
 
 @builds("discriminator", "fomm", "facial EWP", "facial AWP-FOMM")
 def discriminator(kwargs: dict[str, Any]) -> nn.Module:
-    return MultiScaleDiscriminator(**arguments(kwargs, "estimate_jacobian"))
+    return MultiScaleDiscriminator(section(DiscriminatorParams, kwargs), **structure(kwargs))
 
 
 @builds("kp_detector", "fomm")
 def kp_detector(kwargs: dict[str, Any], prior: str = "none") -> nn.Module:
-    return KPDetector(**kwargs, prior=prior, maps=PUBLISHED_MAPS.get(prior))
+    maps = None if prior == "none" else PriorMaps(PUBLISHED, prior)
+    params = section(KPDetectorParams, kwargs)
+    return KPDetector(params, **structure(kwargs, "estimate_jacobian"), prior=prior, maps=maps)
 
 
 @builds("kp_detector", "facial EWP")
@@ -97,7 +119,7 @@ def dense_motion(fixture: Fixture) -> Outputs:
     source, outputs = fixture.inputs["source"], {}
     kp_driving, kp_source = grouped(fixture.inputs, "kp_driving"), grouped(fixture.inputs, "kp_source")
     for name in fixture.meta["modules"]:
-        network = fixture.filled(name, DenseMotionNetwork(**fixture.kwargs(name), convention=convention(name)))
+        network = fixture.filled(name, dense_motion_network(fixture.kwargs(name), name))
         pair = kp_driving, kp_source
         if "nojac" in name:
             pair = {"value": kp_driving["value"]}, {"value": kp_source["value"]}
@@ -121,7 +143,11 @@ def generators(fixture: Fixture) -> Outputs:
     kp_driving, kp_source = grouped(fixture.inputs, "kp_driving"), grouped(fixture.inputs, "kp_source")
     for name in fixture.meta["modules"]:
         network = fixture.filled(name, generator(fixture.kwargs(name), name))
-        outputs[name] = network(source, network.encode(source), kp_driving, kp_source)
+        encoded = network.encode(source)
+        if hasattr(network, "dense_motion_network"):
+            outputs[name] = network(source, encoded, kp_driving, kp_source)
+        else:
+            outputs[name] = {"prediction": network.decode(encoded[-1])}
     return published_names(outputs)
 
 
@@ -149,13 +175,10 @@ def relative(fixture: Fixture) -> Outputs:
     outputs = {}
     for tag in {name.split(".")[0] for name in fixture.outputs}:
         adapt, move, jacobian = (part[-1] == "1" for part in tag.split("_"))
-        outputs[tag] = FommModel.relative(
-            None,
-            *motions,
-            "relative" if move else "standard",
-            adapt_movement_scale=adapt,
-            use_relative_jacobian=jacobian,
+        normalization = NormalizationParams(
+            adapt_movement_scale=adapt, movement_scale="hull", use_relative_jacobian=jacobian
         )
+        outputs[tag] = FommModel.relative(None, *motions, "relative" if move else "standard", normalization)
     return dict(flatten("", outputs))
 
 
@@ -164,18 +187,17 @@ def relative(fixture: Fixture) -> Outputs:
 
 def fomm_model(fixture: Fixture, tag: str) -> FommModel:
     """The whole published family with the arguments of a fixture, filled network by network."""
-    detector = fixture.kwargs("kp_detector")
-    shared = ("num_kp", "num_channels", "estimate_jacobian")
-    model = FommModel(
-        prior="none",
-        prior_params={"distance": None},
-        align_corners=convention(tag).sampling,
-        resize_align_corners=convention(tag).resizing,
-        common_params={name: detector[name] for name in shared},
-        kp_detector_params=arguments(detector, *shared),
-        generator_params=arguments(fixture.kwargs("generator"), *shared),
-        discriminator_params=arguments(fixture.kwargs("discriminator"), *shared),
+    grid = convention(tag)
+    params = FommModelParams(
+        family="fomm",
+        align_corners=grid.sampling,
+        resize_align_corners=grid.resizing,
+        common_params=fixture.params("kp_detector", FommCommonParams),
+        kp_detector_params=fixture.params("kp_detector", KPDetectorParams),
+        generator_params=fixture.params("generator", FommGeneratorParams),
+        discriminator_params=fixture.params("discriminator", DiscriminatorParams),
     )
+    model = FommModel(params)
     for name, network in model.networks().items():
         fixture.filled(name, network)
     return model.eval()
@@ -191,10 +213,9 @@ def injected(warp: RandomWarp) -> Iterator[None]:
 @replays("fomm", "GeneratorFullModel + DiscriminatorFullModel")
 def losses(fixture: Fixture) -> Outputs:
     batch = {name: fixture.inputs[name] for name in ("source", "driving")}
-    settings, usual = fixture.meta["train_params"], FommTrainParams().model_dump()
-    settings = {**usual, **settings, "loss_weights": {**usual["loss_weights"], **settings["loss_weights"]}}
+    params = FommTrainParams.model_validate(fixture.meta["train_params"])
     theta, control = fixture.inputs["theta"], fixture.inputs["control_params"]
-    warp = RandomWarp(theta, control, settings["transform_params"]["points_tps"], "l1")
+    warp = RandomWarp(theta, control, params.transform_params.points_tps, "l1")
     features = VGG19()
     fill(features, {})
     outputs: dict[str, Any] = {
@@ -205,7 +226,7 @@ def losses(fixture: Fixture) -> Outputs:
     }
     for tag in sorted({name.split(".")[0] for name in fixture.outputs} - {"transform"}):
         model = fomm_model(fixture, tag)
-        model.prepare_training(settings, features)
+        model.prepare_training(params, features)
         model.train(tag.startswith("train"))
         with injected(warp):
             terms, generated = model.losses(batch, 0)
@@ -217,7 +238,7 @@ def losses(fixture: Fixture) -> Outputs:
         terms["disc_gan"] = judged["discriminator_gan"]
         terms["disc_gan"].backward()
         outputs[tag] |= {"loss": terms, "grad_disc": {"grad": gradients(model)}}
-        outputs[tag] |= details(fixture, tag, warp, settings, features, generated["prediction"])
+        outputs[tag] |= details(fixture, tag, warp, params, features, generated["prediction"])
     return dict(flatten("", outputs))
 
 
@@ -226,7 +247,7 @@ def gradients(model: nn.Module) -> Outputs:
 
 
 def details(
-    fixture: Fixture, tag: str, warp: RandomWarp, settings: dict[str, Any], features: VGG19, prediction: Tensor
+    fixture: Fixture, tag: str, warp: RandomWarp, params: FommTrainParams, features: VGG19, prediction: Tensor
 ) -> dict[str, Any]:
     """Keypoints, warped frame and terms of the perceptual loss."""
     model = fomm_model(fixture, tag).train(tag.startswith("train"))
@@ -234,7 +255,7 @@ def details(
     grid = warp.grid((driving.shape[2], driving.shape[3]))
     warped = sample(driving, grid, padding="reflection", align_corners=model.convention.sampling)
     found = {name: model.motion(image) for name, image in (("kp_source", source), ("kp_driving", driving))}
-    pyramid = PictureLoss(settings["scales"], perceptual=(1.0,), vgg=features, resample="stride").pyramid
+    pyramid = ImagePyramid(params.scales, 3, "stride")
     scales = zip(pyramid(prediction).items(), pyramid(driving).values(), strict=True)
     terms = {
         f"scale_{pyramid_key(scale)}": torch.stack(
@@ -248,19 +269,19 @@ def details(
 # --- facial priors ----------------------------------------------------------------------------------------------------
 
 
-def variant(name: str, keypoints: Tensor, distance: str, size: tuple[int, int], image_width: int) -> Tensor:
+def variant(name: str, keypoints: Tensor, prior: str, size: tuple[int, int], image_width: int) -> Tensor:
     """Maps of a tag: `s120` is a sigma of 1.2 and, as any but 0.75, of the second sample."""
     found = re.search(r"s(\d{3})", name)
     sigma = int(found[1]) / 100 if found else 0.75
     row = int(sigma != 0.75)
-    maps = PriorMaps(distance, sigma=sigma, convention="published")
+    maps = PriorMaps(PriorParams(sigma=sigma, convention="published"), prior)
     return maps(in_units(keypoints[row : row + 1], image_width), size, image_width)
 
 
 @replays("facial", "EWP make_masks")
 def ewp_masks(fixture: Fixture) -> Outputs:
     return {
-        name: equally_weighted(variant(name, fixture.inputs["keypoints"], "l1", tuple(reference.shape[-2:]), 256))[0]
+        name: equally_weighted(variant(name, fixture.inputs["keypoints"], "ewp", tuple(reference.shape[-2:]), 256))[0]
         for name, reference in fixture.outputs.items()
     }
 
@@ -268,7 +289,7 @@ def ewp_masks(fixture: Fixture) -> Outputs:
 @replays("facial", "AWP make_masks")
 def awp_masks(fixture: Fixture) -> Outputs:
     return {
-        name: variant(name, fixture.inputs["keypoints"], "l2", tuple(reference.shape[-2:]), 256)
+        name: variant(name, fixture.inputs["keypoints"], "awp", tuple(reference.shape[-2:]), 256)
         for name, reference in fixture.outputs.items()
     }
 

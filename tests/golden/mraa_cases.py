@@ -8,7 +8,16 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from config.mraa import MraaTrainParams
+from config.mraa import (
+    FlowPredictorParams,
+    MraaAVDNetworkParams,
+    MraaGeneratorParams,
+    MraaModelParams,
+    MraaTrainParams,
+    RegionBackgroundParams,
+    RegionPredictorParams,
+)
+from config.sections import NormalizationParams
 from modules.facial_prior import PriorMaps
 from modules.geometry import sample
 from modules.losses import VGG19
@@ -19,29 +28,19 @@ from modules.mraa.generator import Generator
 from modules.mraa.model import MraaModel
 from modules.mraa.region_predictor import RegionPredictor
 from modules.thin_plate_spline import RandomWarp
-from tests.golden.fomm_cases import arguments, convention, in_units
+from tests.golden.fomm_cases import PUBLISHED, convention, in_units
 from tests.golden.manifests import builds
-from tests.golden.replay import Fixture, Outputs, fill, replays
+from tests.golden.replay import Fixture, Outputs, fill, replays, section
 from tests.golden.tps_cases import flatten
 
-AVD = {"id_bottle_size": 8, "pose_bottle_size": 8, "revert_axis_swap": True}
-BACKGROUND = {"block_expansion": 8, "max_features": 16, "num_blocks": 2, "bg_type": "zero"}
-REGIONS = {
-    "block_expansion": 8,
-    "max_features": 16,
-    "num_blocks": 2,
-    "temperature": 0.1,
-    "pca_based": True,
-    "scale_factor": 0.25,
+SMALL = {"block_expansion": 8, "max_features": 16, "num_blocks": 2}
+SECTIONS = {
+    "bg_predictor_params": {**SMALL, "bg_type": "zero"},
+    "region_predictor_params": SMALL,
+    "generator_params": {"block_expansion": 8, "max_features": 16, "pixelwise_flow_predictor_params": SMALL},
+    "avd_network_params": {"id_bottle_size": 8, "pose_bottle_size": 8},
 }
-FLOW = {"block_expansion": 8, "max_features": 16, "num_blocks": 2, "scale_factor": 0.25}
-DRAWING = {
-    "block_expansion": 8,
-    "max_features": 16,
-    "num_down_blocks": 2,
-    "num_bottleneck_blocks": 1,
-    "pixelwise_flow_predictor_params": FLOW,
-}
+HULL = NormalizationParams(movement_scale="hull")
 WITH_BACKGROUND = {"full", "legacy", "heatonly"}
 """Variants of the flow predictor to which the fixture gives the background's movement."""
 
@@ -50,40 +49,48 @@ WITH_BACKGROUND = {"full", "legacy", "heatonly"}
 
 
 @builds("region_predictor", "mraa")
-def region_predictor(kwargs: dict[str, Any]) -> nn.Module:
-    return RegionPredictor(**arguments(kwargs, "fast_svd"))
+def region_predictor(kwargs: dict[str, Any], prior: PriorMaps | None = None) -> nn.Module:
+    return RegionPredictor(
+        section(RegionPredictorParams, kwargs),
+        **structure(kwargs),
+        estimate_affine=kwargs["estimate_affine"],
+        region_affine="principal",
+        prior=prior,
+        prior_regions="published",
+    )
 
 
 @builds("region_predictor", "facial AWP-MRAA")
 def awp_region_predictor(kwargs: dict[str, Any]) -> nn.Module:
-    return region_predictor({**kwargs, "prior": PriorMaps(convention="published"), "prior_regions": "published"})
+    return region_predictor(kwargs, PriorMaps(PUBLISHED, "awp"))
+
+
+def structure(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Those constructor arguments that are not options of the network's own section."""
+    return {name: kwargs[name] for name in ("num_regions", "num_channels")}
 
 
 def flow_predictor(kwargs: dict[str, Any], tag: str) -> nn.Module:
-    return PixelwiseFlowPredictor(**kwargs, convention=convention(tag))
+    revert = kwargs["revert_axis_swap"]
+    params = section(FlowPredictorParams, kwargs)
+    return PixelwiseFlowPredictor(params, **structure(kwargs), revert_axis_swap=revert, convention=convention(tag))
 
 
 @builds("generator", "mraa", "facial AWP-MRAA")
 def generator(kwargs: dict[str, Any], tag: str = "") -> nn.Module:
-    kwargs = dict(kwargs)
-    num_regions, revert = kwargs.pop("num_regions"), kwargs.pop("revert_axis_swap", True)
-    flow = {
-        "num_regions": num_regions,
-        "num_channels": kwargs["num_channels"],
-        "revert_axis_swap": revert,
-        **kwargs.pop("pixelwise_flow_predictor_params"),
-    }
-    return Generator(flow_predictor(flow, tag), convention=convention(tag), **kwargs)
+    revert = kwargs["revert_axis_swap"]
+    params = section(MraaGeneratorParams, kwargs)
+    return Generator(params, **structure(kwargs), revert_axis_swap=revert, convention=convention(tag))
 
 
 @builds("bg_predictor", "mraa", "facial AWP-MRAA")
 def bg_predictor(kwargs: dict[str, Any]) -> nn.Module:
-    return BGMotionPredictor(**kwargs)
+    return BGMotionPredictor(section(RegionBackgroundParams, kwargs), num_channels=kwargs["num_channels"])
 
 
 @builds("avd_network", "mraa", "facial AWP-MRAA")
 def avd_network(kwargs: dict[str, Any]) -> nn.Module:
-    return mraa_model({"num_regions": kwargs["num_regions"]}, avd_network_params={**AVD, **kwargs}).avd_network
+    return avd_model(kwargs).avd_network
 
 
 @builds("vgg (never saved in a checkpoint)", "mraa")
@@ -91,29 +98,27 @@ def vgg(kwargs: dict[str, Any]) -> nn.Module:
     return VGG19()
 
 
+def avd_model(kwargs: dict[str, Any]) -> MraaModel:
+    """A small family with the AVD network of a case."""
+    return mraa_model({"num_regions": kwargs["num_regions"]}, avd_network_params=section(MraaAVDNetworkParams, kwargs))
+
+
 def mraa_model(common: dict[str, Any], tag: str = "", **sections: Any) -> MraaModel:
     """The whole published family; sections that are not given are small."""
     published = convention(tag)
-    known = {"num_regions": 5, "num_channels": 3, "estimate_affine": True, "revert_axis_swap": True, **common}
-    sections = {
-        "bg_predictor_params": BACKGROUND,
-        "region_predictor_params": REGIONS,
-        "generator_params": DRAWING,
-        "avd_network_params": AVD,
+    values = {
+        "family": "mraa",
+        "prior_regions": "published",
+        "align_corners": published.sampling,
+        "resize_align_corners": published.resizing,
+        "num_regions": 5,
+        "region_affine": "principal",
+        "relative_covar": "driving",
+        **SECTIONS,
+        **common,
         **sections,
     }
-    sections["avd_network_params"] = arguments(sections["avd_network_params"], "num_regions")
-    return MraaModel(
-        prior="none",
-        prior_params={},
-        prior_regions="published",
-        align_corners=published.sampling,
-        resize_align_corners=published.resizing,
-        region_affine="principal",
-        relative_covar="driving",
-        **known,
-        **sections,
-    )
+    return MraaModel(MraaModelParams.model_validate(values))
 
 
 def region(fixture: Fixture, prefix: str, *left_out: str) -> Motion:
@@ -210,21 +215,19 @@ def avd(fixture: Fixture) -> Outputs:
     outputs = {}
     motions = region(fixture, "source_region"), region(fixture, "driving_region")
     for name in fixture.meta["modules"]:
-        kwargs = fixture.kwargs(name)
-        model = mraa_model({"num_regions": kwargs["num_regions"]}, avd_network_params={**AVD, **kwargs})
+        model = avd_model(fixture.kwargs(name))
         fixture.filled(name, model.avd_network)
-        outputs[name] = model.relative(*motions, motions[1], "avd")
+        outputs[name] = model.relative(*motions, motions[1], "avd", HULL)
     return dict(flatten("", outputs))
 
 
 @replays("mraa", "get_animation_region_params")
 def relative(fixture: Fixture) -> Outputs:
-    kwargs = fixture.kwargs("avd_network")
-    model = mraa_model({"num_regions": kwargs["num_regions"]}, avd_network_params={**AVD, **kwargs})
+    model = avd_model(fixture.kwargs("avd_network"))
     fixture.filled("avd_network", model.avd_network)
     motions = [region(fixture, name) for name in ("source_region", "driving_region", "driving_region_initial")]
     modes = {name.split(".")[0] for name in fixture.outputs}
-    return dict(flatten("", {mode: model.relative(*motions, mode) for mode in modes}))
+    return dict(flatten("", {mode: model.relative(*motions, mode, HULL) for mode in modes}))
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -242,15 +245,13 @@ def losses(fixture: Fixture) -> Outputs:
     inputs = fixture.inputs
     features = VGG19()
     fill(features, {})
-    given = fixture.meta["train_params"]
-    usual = MraaTrainParams().model_dump()
-    settings = {**usual, **given, "loss_weights": {**usual["loss_weights"], **given["loss_weights"]}}
-    warp = RandomWarp(inputs["theta"], inputs["control_params"], given["transform_params"]["points_tps"], "l1")
+    params = MraaTrainParams.model_validate(fixture.meta["train_params"])
+    warp = RandomWarp(inputs["theta"], inputs["control_params"], params.transform_params.points_tps, "l1")
     outputs: dict[str, Any] = {}
     for tag in sorted({name.split(".")[0] for name in fixture.outputs}):
         head = tag.split("_")[0]
         model = loss_model(fixture, head, tag)
-        model.prepare_training(settings, features)
+        model.prepare_training(params, features)
         model.train("train" in tag)
         transformed = sample(
             inputs["driving"],
@@ -273,20 +274,15 @@ def losses(fixture: Fixture) -> Outputs:
 
 def loss_model(fixture: Fixture, head: str, tag: str) -> MraaModel:
     """The family with the arguments of a fixture, its region predictor that of one head."""
-    drawn = fixture.kwargs("generator")
-    common = {name: drawn.pop(name) for name in ("num_regions", "num_channels", "revert_axis_swap") if name in drawn}
-    found = fixture.kwargs(f"region_predictor_{head}")
-    common["estimate_affine"] = found.pop("estimate_affine", False)
-    background_params = fixture.kwargs("bg_predictor")
-    for section in (found, background_params):
-        for name in ("num_regions", "num_channels"):
-            section.pop(name, None)
+    names = ("num_regions", "num_channels", "revert_axis_swap")
+    regions = f"region_predictor_{head}"
+    common = {name: fixture.kwargs("generator")[name] for name in names}
     model = mraa_model(
-        common,
+        {**common, "estimate_affine": fixture.kwargs(regions)["estimate_affine"]},
         tag,
-        generator_params=drawn,
-        region_predictor_params=found,
-        bg_predictor_params=background_params,
+        generator_params=fixture.params("generator", MraaGeneratorParams),
+        region_predictor_params=fixture.params(regions, RegionPredictorParams),
+        bg_predictor_params=fixture.params("bg_predictor", RegionBackgroundParams),
     )
     fixture.filled("generator", model.generator)
     fixture.filled("bg_predictor", model.bg_predictor)

@@ -5,13 +5,21 @@ import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from config.sections import Section
+
 Outputs = dict[str, Tensor]
+Params = TypeVar("Params", bound=Section)
+
+
+def section(kind: type[Params], values: Mapping[str, Any]) -> Params:
+    """A config section from those of the given values that it has; published constructors take more."""
+    return kind.model_validate({name: value for name, value in values.items() if name in kind.model_fields})
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,10 @@ class Fixture:
             module, _, key = name.partition(".")
             state.setdefault(module, {})[key] = value
         return cls(path.name.split("_")[0], meta, groups["in"], groups["out"], state)
+
+    def params(self, module: str, kind: type[Params], **changes: Any) -> Params:
+        """Constructor arguments of a module of the case, as a config section."""
+        return section(kind, {**self.kwargs(module), **changes})
 
     def kwargs(self, module: str) -> dict[str, Any]:
         """Constructor arguments of a module of the case."""

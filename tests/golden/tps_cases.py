@@ -8,21 +8,24 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from config.tps import TpsTrainParams
+from config.family_sections import AVDNetworkParams
+from config.sections import NormalizationParams
+from config.tps import InpaintingParams, TpsCommonParams, TpsDenseMotionParams, TpsModelParams, TpsTrainParams
 from modules.avd_network import AVDNetwork
-from modules.blocks import AntiAliasInterpolation2d
+from modules.blocks import AntiAliasInterpolation2d, ImagePyramid
 from modules.geometry import hull_area, kp2gaussian, make_coordinate_grid, sample
-from modules.losses import VGG19, PictureLoss
+from modules.losses import VGG19
 from modules.model import Condition
-from modules.thin_plate_spline import TPS, RandomWarp
+from modules.thin_plate_spline import RandomWarp
 from modules.tps.bg_motion_predictor import BGMotionPredictor
-from modules.tps.dense_motion import DenseMotionNetwork, dropout_softmax
+from modules.tps.dense_motion import DenseMotionNetwork, dropout_softmax, keypoint_splines
 from modules.tps.inpainting_network import InpaintingNetwork
 from modules.tps.keypoint_detector import KPDetector, LandmarkKeypoints
 from modules.tps.model import TPSModel
 from tests.golden.manifests import builds
-from tests.golden.replay import Fixture, Outputs, fill, replays
+from tests.golden.replay import Fixture, Outputs, fill, replays, section
 
+USUAL = NormalizationParams()
 SCALES = {"0-5": 0.5, "0-25": 0.25, "0-125": 0.125}
 
 
@@ -41,26 +44,24 @@ def landmark_keypoints(kwargs: dict[str, Any]) -> nn.Module:
 
 @builds("dense_motion_network", "tps", "megc")
 def dense_motion_network(kwargs: dict[str, Any]) -> nn.Module:
-    names = ("block_expansion", "num_blocks", "max_features", "num_tps", "num_channels", "scale_factor", "kp_variance")
     return DenseMotionNetwork(
-        occlusion_levels=4 if kwargs.get("multi_mask", True) else None,
+        section(TpsDenseMotionParams, kwargs),
+        num_tps=kwargs["num_tps"],
+        num_channels=kwargs["num_channels"],
+        occlusion_levels=4 if kwargs["multi_mask"] else None,
         regularization="tpsmm",
-        **{name: kwargs[name] for name in names if name in kwargs},
+        au_rest=False,
     )
 
 
 @builds("inpainting_network", "tps", "megc")
 def inpainting_network(kwargs: dict[str, Any]) -> nn.Module:
-    names = (
-        "num_channels",
-        "block_expansion",
-        "max_features",
-        "num_down_blocks",
-        "multi_mask",
-        "num_cond_channels",
+    return InpaintingNetwork(
+        section(InpaintingParams, kwargs),
+        num_channels=kwargs["num_channels"],
+        multi_mask=kwargs["multi_mask"],
+        au_conditioning="concat" if "num_cond_channels" in kwargs else "none",
     )
-    conditioning = "concat" if kwargs.get("num_cond_channels") else "none"
-    return InpaintingNetwork(au_conditioning=conditioning, **{name: kwargs[name] for name in names if name in kwargs})
 
 
 @builds("bg_predictor", "tps", "megc")
@@ -70,7 +71,7 @@ def bg_predictor(kwargs: dict[str, Any]) -> nn.Module:
 
 @builds("avd_network", "tps", "megc")
 def avd_network(kwargs: dict[str, Any]) -> nn.Module:
-    return AVDNetwork(10 * kwargs["num_tps"], kwargs["id_bottle_size"], kwargs["pose_bottle_size"])
+    return AVDNetwork(section(AVDNetworkParams, kwargs), num_values=10 * kwargs["num_tps"])
 
 
 @builds("vgg (never saved in a checkpoint)", "tps")
@@ -80,23 +81,16 @@ def vgg(kwargs: dict[str, Any]) -> nn.Module:
 
 def tps_model(fixture: Fixture) -> TPSModel:
     """The whole published family with the arguments of a fixture, filled network by network."""
-    dense, inpainting = fixture.kwargs("dense_motion_network"), fixture.kwargs("inpainting_network")
-    with_background = "bg_predictor" in fixture.meta["modules"]
-    common = {name: dense[name] for name in ("num_tps", "num_channels", "multi_mask")}
-    model = TPSModel(
-        keypoints="learned",
-        landmark_groups="spread",
-        landmark_activation="linear",
+    common = {**fixture.kwargs("dense_motion_network"), "bg": "bg_predictor" in fixture.meta["modules"]}
+    params = TpsModelParams(
+        family="tps",
         tps_regularization="tpsmm",
-        au_conditioning="none",
-        common_params={**common, "bg": with_background},
-        generator_params={name: inpainting[name] for name in ("block_expansion", "max_features", "num_down_blocks")},
-        dense_motion_params={
-            name: dense[name]
-            for name in ("block_expansion", "num_blocks", "max_features", "scale_factor", "kp_variance")
-        },
-        avd_network_params={"id_bottle_size": 8, "pose_bottle_size": 8},
+        common_params=section(TpsCommonParams, common),
+        generator_params=fixture.params("inpainting_network", InpaintingParams),
+        dense_motion_params=fixture.params("dense_motion_network", TpsDenseMotionParams),
+        avd_network_params=AVDNetworkParams(id_bottle_size=8, pose_bottle_size=8),
     )
+    model = TPSModel(params)
     for name, network in model.networks().items():
         if name in fixture.meta["modules"]:
             fixture.filled(name, network)
@@ -118,7 +112,7 @@ def flatten(prefix: str, value: Any) -> Iterator[tuple[str, Tensor]]:
 
 @replays("tps", 'TPS(mode="kp")')
 def spline(fixture: Fixture) -> Outputs:
-    tps = TPS(fixture.inputs["kp_1"], fixture.inputs["kp_2"], regularization="tpsmm")
+    tps = keypoint_splines(fixture.inputs["kp_1"], fixture.inputs["kp_2"], "tpsmm")
     return {
         "grid": tps.grid(tuple(fixture.outputs["grid"].shape[2:4])),
         "theta": tps.theta,
@@ -130,7 +124,7 @@ def spline(fixture: Fixture) -> Outputs:
 @replays("tps", 'TPS(mode="random")')
 def random_spline(fixture: Fixture) -> Outputs:
     points_tps = fixture.meta["constructor"]["points_tps"]
-    warp = RandomWarp(fixture.inputs["theta"], fixture.inputs["control_params"], points_tps)
+    warp = RandomWarp(fixture.inputs["theta"], fixture.inputs["control_params"], points_tps, "l2")
     return {
         "grid": warp.grid(tuple(fixture.outputs["grid"].shape[1:3])),
         "warp_points": warp(fixture.inputs["points"]),
@@ -249,7 +243,7 @@ def relative(fixture: Fixture) -> Outputs:
     kp_source, kp_initial = fixture.inputs["kp_source"], fixture.inputs["kp_driving_initial"]
     motions = ({"fg_kp": fixture.inputs[name]} for name in ("kp_source", "kp_driving", "kp_driving_initial"))
     return {
-        **TPSModel.relative(None, *motions, "relative"),
+        **TPSModel.relative(None, *motions, "relative", NormalizationParams(movement_scale="hull")),
         "area_source": hull_area(kp_source)[0],
         "area_driving_initial": hull_area(kp_initial)[0],
     }
@@ -269,7 +263,9 @@ def pipeline(fixture: Fixture) -> Outputs:
         "kp_driving": {"fg_kp": motion_driving["fg_kp"]},
         "bg": model.generate(encoded, motion_source, motion_driving, Condition()),
         "nobg": model.generate(
-            encoded, motion_source, model.relative(motion_source, motion_driving, motion_driving, "standard")
+            encoded,
+            motion_source,
+            model.relative(motion_source, motion_driving, motion_driving, "standard", USUAL),
         ),
     }
     outputs["bg_param"] = outputs["bg"].pop("bg_param")
@@ -280,7 +276,7 @@ def pipeline(fixture: Fixture) -> Outputs:
 def injected(fixture: Fixture) -> Iterator[None]:
     """Replace the random numbers of a loss by the fixture's."""
     inputs, points_tps = fixture.inputs, fixture.meta["train_params"]["transform_params"]["points_tps"]
-    warp = RandomWarp(inputs["theta"], inputs["control_params"], points_tps)
+    warp = RandomWarp(inputs["theta"], inputs["control_params"], points_tps, "l2")
     uniform = inputs.get("drop_rand")
     with (
         patch.object(RandomWarp, "draw", lambda *args, **kwargs: warp),
@@ -294,14 +290,12 @@ def losses(fixture: Fixture) -> Outputs:
     source, driving = fixture.inputs["source"], fixture.inputs["driving"]
     features = VGG19()
     fill(features, {})
-    settings = fixture.meta["train_params"]
-    usual = TpsTrainParams().model_dump()
-    settings = {**usual, **settings, "loss_weights": {**usual["loss_weights"], **settings["loss_weights"]}}
+    params = TpsTrainParams.model_validate(fixture.meta["train_params"])
     outputs: dict[str, Any] = {}
     for tag in sorted({name.split(".")[0] for name in fixture.outputs if name.split("_")[0] in ("eval", "train")}):
         mode, _, epoch = tag.partition("_e")
         model = tps_model(fixture)
-        model.prepare_training(settings, features)
+        model.prepare_training(params, features)
         model.train(mode == "train")
         with injected(fixture):
             terms, generated = model.losses({"source": source, "driving": driving}, int(epoch))
@@ -310,16 +304,16 @@ def losses(fixture: Fixture) -> Outputs:
         for name, parameter in model.named_parameters():
             if parameter.grad is not None:
                 outputs[tag][f"grad.{name}"] = parameter.grad
-    outputs.update(_loss_details(fixture, settings, features, outputs))
+    outputs.update(_loss_details(fixture, params, features, outputs))
     return dict(flatten("", outputs))
 
 
-def _loss_details(fixture: Fixture, settings: dict[str, Any], features: VGG19, outputs: dict[str, Any]) -> Outputs:
-    driving, points_tps = fixture.inputs["driving"], settings["transform_params"]["points_tps"]
-    warp = RandomWarp(fixture.inputs["theta"], fixture.inputs["control_params"], points_tps)
+def _loss_details(fixture: Fixture, params: TpsTrainParams, features: VGG19, outputs: dict[str, Any]) -> Outputs:
+    driving, points_tps = fixture.inputs["driving"], params.transform_params.points_tps
+    warp = RandomWarp(fixture.inputs["theta"], fixture.inputs["control_params"], points_tps, "l2")
     warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
     details = {"transformed_frame": warped, "transformed_kp": tps_model(fixture).motion(warped)["fg_kp"]}
-    pyramid = PictureLoss(settings["scales"], perceptual=(1.0,), vgg=features).pyramid
+    pyramid = ImagePyramid(params.scales, 3, "nearest")
     last = max((tag for tag in outputs if tag.startswith("eval")), key=lambda tag: int(tag.partition("_e")[2]))
     pairs = zip(pyramid(outputs[last]["prediction"]).items(), pyramid(driving).values(), strict=True)
     for (scale, prediction), target in pairs:
