@@ -199,7 +199,7 @@ def warp_experiment(clips_root: Path, tmp_path: Path) -> Path:
     return path
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _fast_garbage_collection():
     """Keeps loaded modules out of garbage collection, which imageio runs twice per opened video, 0.1 s each."""
     gc.freeze()
