@@ -85,7 +85,18 @@ class PrepareSplitParams(Section):
 
 
 class PrepareParams(Section):
-    data_set: Literal["casme2", "samm", "smic-hs", "smic-hs-e", "casme3", "mmew", "4dme", "dfme", "folder", "video"]
+    data_set: Literal[
+        "casme2",
+        "samm",
+        "smic-hs",
+        "smic-hs-e",
+        "casme3",
+        "mmew",
+        "4dme",
+        "dfme",
+        "folder",
+        "video",
+    ]
     """Data set whose layout and coding sheet are read; `folder`: folders of frames, `video`: video files."""
     root_dir: FilePath
     """Folder of the unpacked data set; relative paths start from the current directory."""

@@ -94,7 +94,7 @@ def _parse_row(row: list[str]) -> tuple[int, int, float, float]:
     return au, landmark, lateral, up
 
 
-_shipped = lru_cache(maxsize=1)(read_geometry)
+_default_geometry = lru_cache(maxsize=1)(read_geometry)
 
 
 def displace(
@@ -125,7 +125,7 @@ def displace(
     if not x.any():
         raise ValueError("expected two eyes, got eye centres that coincide")
     axes = np.array([x, [-x[1], x[0]]])  # rows: to the subject's left and down, as long as the eye distance
-    change = np.tensordot(intensities, _shipped() if geometry is None else geometry, axes=2)  # -> (..., 68, 2)
+    change = np.tensordot(intensities, _default_geometry() if geometry is None else geometry, axes=2)  # -> (..., 68, 2)
     rest = landmarks @ np.linalg.inv(axes)
     return landmarks + _without_crossing(rest, change) @ axes
 

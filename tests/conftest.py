@@ -1,5 +1,6 @@
 """Tiny clips that the tests share: smooth pictures that move, with landmarks that move along."""
 
+import gc
 import os
 import shutil
 from pathlib import Path
@@ -196,3 +197,11 @@ def warp_experiment(clips_root: Path, tmp_path: Path) -> Path:
     del experiment["train_params"]
     path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
     return path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _fast_garbage_collection():
+    """Keeps loaded modules out of garbage collection, which imageio runs twice per opened video, 0.1 s each."""
+    gc.freeze()
+    yield
+    gc.unfreeze()

@@ -1,8 +1,6 @@
 """Landmark files, the detector around `face_alignment`, and its import without a window system."""
 
-import os
 import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -13,7 +11,6 @@ from faces.landmarks import WEIGHTS, LandmarkDetector, read_landmarks
 from tests.conftest import face_landmarks
 
 FACE = face_landmarks(128)
-ROOT = Path(__file__).parents[1]
 
 
 def openface(frames: list[np.ndarray], *, blank: str = "", success: int = 1, order=None) -> str:
@@ -151,15 +148,11 @@ def test_without_weights_and_network_the_files_and_their_place_are_named(tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="libGL is a matter of Linux")
-def test_no_window_system_is_needed(tmp_path):
-    for name in ("libGL.so.1", "libEGL.so.1", "libgthread-2.0.so.0"):
-        (tmp_path / name).write_bytes(b"not a library")
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(tmp_path)}
-    imported = subprocess.run(
-        [sys.executable, "-c", "import cv2, face_alignment; print(cv2.__file__)"],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    assert imported.returncode == 0, imported.stderr
+def test_no_window_system_is_needed():
+    pytest.importorskip("face_alignment")
+    import cv2
+
+    loaded = Path("/proc/self/maps").read_text(encoding="utf-8")
+    assert Path(cv2.__file__).parent.name in loaded
+    for name in ("libGL.so", "libEGL.so", "libgthread-2.0.so"):
+        assert name not in loaded

@@ -2,7 +2,9 @@
 
 import csv
 import html
+import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -21,10 +23,13 @@ from config.options import RunOptions
 from config.preparation import PrepareCropParams, PrepareParams
 from errors import UserError
 from faces.action_units import ACTION_UNITS, read_action_units
+from faces.flow import REVISION
 from faces.landmarks import read_landmarks
 from preparation.action_units import coded_curves
+from preparation.clip_maker import VERSION, ClipTask, stage_keys
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.crop import Crop, place_crop
+from preparation.prepared_folder import hash_values
 from preparation.timing import clip_timing
 from preparation.workers import run_in_processes
 from prepare import prepare_listing
@@ -35,6 +40,7 @@ FACE = read_landmarks(ROOT / "data" / "astronaut_landmarks68.csv")[0]
 PHOTOGRAPH = skimage.data.astronaut()
 WINDOW = (100, 10, 250, 250)  # x, y, width, height of the photograph that a frame shows
 FRAMES = 6
+OPTIONS = RunOptions(Path("prepare.yaml"))
 
 
 def slide(t: int) -> tuple[int, int]:
@@ -104,7 +110,7 @@ def settings(output: Path, **changes) -> PrepareParams:
 
 
 def run(listing: Listing, output: Path, **changes):
-    return prepare_listing(listing, settings(output, **changes), RunOptions(Path("prepare.yaml")))
+    return prepare_listing(listing, settings(output, **changes), OPTIONS)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -312,6 +318,41 @@ def test_a_second_run_writes_nothing(release, output):
     assert written_since(before, output) == set()
 
 
+def test_keys_of_prepared_folders_stay_the_same(tmp_path):
+    """Other keys would make every clip of every existing folder again; raise `VERSION` or `REVISION` to want that."""
+    assert (VERSION, REVISION) == (1, 4), "then replace the keys below"
+    assert hash_values(1, "a", [0.5, None], Path("x")) == "d166358f41b8705634c5c2dc5a82ca20"
+    paths = [tmp_path / name for name in ("img46.png", "img47.png", "img48.png", "img49.png", "sub01_a.csv")]
+    for path in paths:
+        path.write_bytes(b"table" if path.suffix == ".csv" else b"frame")
+        os.utime(path, ns=(10**18, 10**18))
+    record = ClipRecord("sub01_a", "sub01", "folder", tmp_path, tuple(paths[:4]), (46, 47, 48, 49), 200.0)
+    record = replace(record, onset=46, apex=48, offset=49, facs="L12+4B")
+    timing = clip_timing(record, trim=True, length=7)
+    task = ClipTask(record, timing, np.arange(136.0).reshape(68, 2) / 4, None, None, "train", {})
+    params = PrepareParams.model_validate({"data_set": "folder", "root_dir": "release", "output_dir": "out"})
+    assert stage_keys(task, params) == {
+        "frames": "71ee2a18537646550dff15566862edc6",
+        "landmarks": "74053786b73784ee7e0f41d704edad3e",
+        "action_units": "f0eee84caa3843117911337b49dca0bd",
+    }
+    assert stage_keys(replace(task, landmark_file=paths[4], au_table=paths[4]), params) == {
+        "frames": "71ee2a18537646550dff15566862edc6",
+        "landmarks": "0adf1bb9efa455767494e6dbabcb1b1b",
+        "action_units": "c7aa06f984964c5d1f630fa1ff1ba3c1",
+    }
+
+
+def test_records_of_clips_keep_their_form(prepared):
+    state = json.loads((prepared / ".prepare" / "clips" / "sub02_b.json").read_text(encoding="utf-8"))
+    assert {stage: set(values) for stage, values in state.items()} == {
+        "onset": {"key", "landmarks"},
+        "frames": {"key", "centre", "side", "angle", "size", "outside", "release_size"},
+        "landmarks": {"key"},
+        "action_units": {"key", "source", "remarks", "problem"},
+    }
+
+
 @pytest.mark.parametrize(
     ("changes", "kinds", "summary"),
     [
@@ -366,43 +407,35 @@ def test_several_processes_give_the_result_of_one(release, prepared, tmp_path):
     assert contents(tmp_path / "out") == contents(prepared)
 
 
-def end(number: int) -> None:
-    """Work that ends its process."""
-    os._exit(number)
-
-
 def test_a_killed_process_is_an_error_with_a_remedy():
     with pytest.raises(UserError, match="killed, perhaps because memory ran out; run the same command again"):
-        list(run_in_processes(end, [1], 2))
+        list(run_in_processes(os._exit, [1], 2))
 
 
-RUN = """
-import sys
+KILLED_RUN = """
+import os, pickle, signal, sys
 from pathlib import Path
 import preparation.clip_maker as maker
-from tests import test_prepare as t
-folder, output, stop = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-names = sorted(p.name for p in folder.iterdir() if p.is_dir())
-clips = tuple(t.record_of(folder, name) for name in names)
-count = 0
-write = maker.write_png
+from prepare import prepare_listing
+listing, params, options, stop = pickle.loads(Path(sys.argv[1]).read_bytes())
+write, count = maker.write_png, 0
 def counted(path, frame):
     global count
     count += 1
     if count == stop:
-        import os, signal
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, frame)
 maker.write_png = counted
-t.run(t.Listing(clips, (t.LeftOut("sheet.csv, row 7", "expected a frame number, got x"),)), output)
+prepare_listing(listing, params, options)
 """
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a matter of POSIX")
 @pytest.mark.parametrize("stop", [3, 8])
 def test_a_killed_run_resumes_to_the_same_result(release, prepared, tmp_path, stop):
-    folder = release.clips[0].source.parent
-    command = [sys.executable, "-c", RUN, str(folder), str(tmp_path / "out"), str(stop)]
+    job = (release, settings(tmp_path / "out"), OPTIONS, stop)
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
+    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path / "job.pickle")]
     assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
     for clip in (tmp_path / "out").glob("t*/*"):
         assert len(list(clip.iterdir())) == FRAMES - 1, "a clip is there as a whole or not at all"
@@ -426,7 +459,7 @@ def report_of(folder: Path) -> str:
     return html.unescape((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_broken_clips_are_left_out_by_name_and_come_back_when_with_remark(own_release, prepared, tmp_path):
+def test_broken_clips_are_left_out_by_name_and_come_back_when_repaired(own_release, prepared, tmp_path):
     output = tmp_path / "out"
     frame = own_release.clips[1].frames[3]
     whole, status = frame.read_bytes(), frame.stat()
@@ -471,9 +504,12 @@ def test_a_run_without_any_clip_names_the_report(own_release, tmp_path):
 
 
 def test_a_folder_with_other_files_is_refused(release, tmp_path):
-    (tmp_path / "thesis.tex").write_text("all I have")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "thesis.tex").write_text("all I have")
     with pytest.raises(UserError, match="expected a new folder or one of --mode prepare"):
-        run(release, tmp_path)
+        run(release, output)
+    assert [path.name for path in output.iterdir()] == ["thesis.tex"]
 
 
 def test_two_clips_of_one_name_are_refused(release, tmp_path):

@@ -158,8 +158,17 @@ def test_real_clips_are_cut_where_the_face_is(kind, root, names, tmp_path):
 
 
 @pytest.fixture
+def uncompiled_helpers(monkeypatch) -> None:
+    """Runs the library's numba functions as plain Python, because compiling them takes ten seconds."""
+    utils = pytest.importorskip("face_alignment.utils")
+    for name, value in list(vars(utils).items()):
+        if hasattr(value, "py_func"):
+            monkeypatch.setattr(utils, name, value.py_func)
+
+
+@pytest.fixture
 def random_weights(tmp_path, monkeypatch) -> None:
-    """Weights with the real keys where the library looks for them, filled by seed."""
+    """Weights with the real keys where the library looks for them, random with a fixed seed."""
     pytest.importorskip("face_alignment")
     from face_alignment.detection.sfd.net_s3fd import s3fd
     from face_alignment.models import FAN
@@ -171,11 +180,11 @@ def random_weights(tmp_path, monkeypatch) -> None:
     for network, name in zip((s3fd(), FAN(4)), WEIGHTS, strict=True):
         for layer in network.modules():
             if isinstance(layer, torch.nn.Conv2d):
-                torch.nn.init.kaiming_normal_(layer.weight)  # activations that vanish would take ten times as long
+                torch.nn.init.kaiming_normal_(layer.weight)  # vanishing activations would take ten times as long
         torch.save(network.state_dict(), folder / name)
 
 
-def test_the_landmark_networks_run_from_end_to_end(random_weights, tmp_path):
+def test_the_landmark_networks_run_from_end_to_end(random_weights, uncompiled_helpers, tmp_path):
     root = MAKERS["casme2"](tmp_path / "release", CASME2_CLIPS[2:], draw=draw_face)
     x, y = face_in(0).mean(axis=0)
     boxes = ["clip,x0,y0,x1,y1", *(f"{name},{x - 15},{y - 20},{x + 15},{y + 20}" for name in ("sub02_EP09_10f",))]

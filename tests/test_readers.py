@@ -1,6 +1,8 @@
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import imageio.v3 as iio
 import numpy as np
@@ -8,11 +10,13 @@ import openpyxl
 import pytest
 
 from clips.files import subject_of
+from config.preparation import PrepareParams
 from errors import UserError
 from faces.facs import parse_code
 from faces.landmarks import read_landmarks
 from preparation.clip_record import ClipRecord, Listing
-from preparation.readers import KINDS, read_data_set
+from preparation.readers import KINDS, data_sets, read_data_set
+from tests import data_set_layouts
 from tests.conftest import face_landmarks, write_clip
 from tests.data_set_layouts import (
     CASME2_CLIPS,
@@ -35,7 +39,8 @@ from tests.data_set_layouts import (
     write_sheet,
 )
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
+ROOT = Path(__file__).parents[1]
+SHARED = ROOT.parent / "shared" / "data"
 
 
 def named(listing: Listing) -> dict[str, ClipRecord]:
@@ -83,6 +88,27 @@ def test_every_data_set_is_read_completely(kind, tmp_path):
         assert clip.apex is None if "smic" in kind else clip.onset < clip.apex < clip.offset
         assert clip.facs is None if "smic" in kind else parse_code(clip.facs, alternatives="flag", others="leave_out")
         assert clip.emotion
+
+
+def test_every_data_set_has_its_config_and_its_miniature():
+    assert get_args(PrepareParams.model_fields["data_set"].annotation) == KINDS
+    assert {path.stem for path in (ROOT / "config").glob("prepare-*.yaml")} == {f"prepare-{kind}" for kind in KINDS}
+    assert list(MAKERS) == list(data_sets.DATA_SETS)
+
+
+def test_the_example_of_adding_a_data_set_is_read(tmp_path, monkeypatch):
+    page = (ROOT / "docs" / "adding_a_data_set.md").read_text(encoding="utf-8")
+    description, maker = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    readers, layouts = dict(vars(data_sets)), dict(vars(data_set_layouts))
+    exec(description, readers)
+    exec(maker, layouts)
+    monkeypatch.setitem(data_sets.DATA_SETS, "exdb", readers["EXDB"])
+    listing = read_data_set("exdb", layouts["make_exdb"](tmp_path))
+    assert not listing.left_out
+    assert [(clip.name, clip.apex, clip.facs) for clip in listing.clips] == [
+        ("exdb-p7_clip3", 4, "4+7"),
+        ("exdb-p12_clip1", 99, "L12"),
+    ]
 
 
 def test_names_and_subjects_are_unique_in_all_data_sets(tmp_path):
