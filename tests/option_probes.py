@@ -33,6 +33,7 @@ from config.experiment import Config
 from config.load import build_config
 from config.options import RunOptions
 from config.preparation import PrepareConfig
+from config.sections import NormalizationParams
 from core.devices import make_fabric
 from core.models import build_model, initial_model
 from errors import UserError
@@ -364,10 +365,9 @@ def model_of(config: Config) -> Any:
 def prepared_model(config: Config) -> tuple[Any, dict[str, Any]]:
     """The networks ready for `losses`, and their optimisers."""
     model = model_of(config)
-    settings = config.train_params.model_dump()
-    wants_vgg = any(settings["loss_weights"]["perceptual"])
-    judge = estimator() if config.train_params.needs_au_estimator else None
-    return model.train(), model.prepare_training(settings, vgg() if wants_vgg else None, judge)
+    section = config.train_params
+    judge = estimator() if section.needs_au_estimator else None
+    return model.train(), model.prepare_training(section, vgg() if section.needs_vgg19 else None, judge)
 
 
 def initial(config: Config) -> Any:
@@ -415,7 +415,7 @@ def step(config: Config) -> Any:
 def avd(config: Config) -> Any:
     """Losses of the AVD network, and its weights after a step."""
     model = model_of(config).train()
-    optimisers = model.prepare_avd(config.train_avd_params.model_dump())
+    optimisers = model.prepare_avd(config.train_avd_params)
     torch.manual_seed(0)
     terms, _ = model.avd_losses(batch(), 0)
     sum(terms.values()).backward()
@@ -431,7 +431,9 @@ def swapped_axes(config: Config) -> Any:
     source, driving = model.motion(batch()["source"]), model.motion(batch()["driving"])
     swapped = {**driving, "affine": -driving["affine"]}
     generated = model.generate(model.encode(batch()["source"]), source, swapped)
-    return digest([generated["deformation"], model.relative(source, swapped, driving, "avd")["affine"]])
+    return digest(
+        [generated["deformation"], model.relative(source, swapped, driving, "avd", NormalizationParams())["affine"]]
+    )
 
 
 def action_unit_estimator(config: Config) -> Any:
@@ -440,7 +442,7 @@ def action_unit_estimator(config: Config) -> Any:
     model = AUEstimator(torch.from_numpy(read_geometry()[:, SIDES.index("left")]).float())
     for parameter in (model.au_estimator.shading, model.au_estimator.motion):
         parameter.data += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
-    optimisers = model.prepare_training(config.train_au_params.model_dump())
+    optimisers = model.prepare_training(config.train_au_params)
     terms, _ = model.losses(batch(), 0)
     sum(terms.values()).backward()
     optimisers["optimizer_au"].optimizer.step()

@@ -226,6 +226,7 @@ SHARED = {
     },
     f"{ANIMATE}.mode": Entry(see.generated, "standard"),
     f"{ANIMATE}.normalization_params.adapt_movement_scale": Entry(see.generated, False),
+    f"{ANIMATE}.normalization_params.movement_scale": Entry(see.generated, "hull"),
     f"{ANIMATE}.normalization_params.use_relative_movement": Entry(see.acceptance, False),
     f"{ANIMATE}.remove_head_motion": Entry(see.generated, True),
     f"{ANIMATE}.motion": Entry(see.generated, "flow"),
@@ -281,6 +282,7 @@ TPS = {
     f"{TRAIN}.cross_identity_weights.keypoint": Entry(see.losses, 5.0, CROSSED),
     f"{TRAIN}.cross_identity_weights.identity": Entry(see.losses, 5.0, CROSSED),
     f"{ANIMATE}.normalization_params.adapt_movement_scale": Entry(see.generated, False, LEARNED),
+    f"{ANIMATE}.normalization_params.movement_scale": Entry(see.generated, "hull", LEARNED),
 }
 
 WARP = {
@@ -331,6 +333,7 @@ FOMM = {
     f"{TRAIN}.loss_weights.equivariance_jacobian": Entry(see.losses, 5.0),
     f"{ANIMATE}.mode": Entry(see.generated, "standard"),
     f"{ANIMATE}.normalization_params.adapt_movement_scale": Entry(see.generated, False),
+    f"{ANIMATE}.normalization_params.movement_scale": Entry(see.generated, "hull"),
     f"{ANIMATE}.normalization_params.use_relative_jacobian": Entry(see.generated, False),
 }
 
@@ -377,6 +380,7 @@ MRAA = {
     f"{TRAIN}.loss_weights.equivariance_shift": Entry(see.losses, 5.0),
     f"{TRAIN}.loss_weights.equivariance_affine": Entry(see.losses, 5.0),
     f"{ANIMATE}.normalization_params.adapt_movement_scale": Entry(see.generated, False),
+    f"{ANIMATE}.normalization_params.movement_scale": Entry(see.generated, "hull"),
     f"{ANIMATE}.normalization_params.use_relative_jacobian": Entry(see.generated, False),
 }
 

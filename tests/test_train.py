@@ -16,6 +16,7 @@ from config.families import FAMILIES
 from config.load import load_config
 from core.checkpoints import read_checkpoint
 from core.models import build_model, initial_model
+from core.stop_signal import StopSignal
 from errors import UserError
 from frames_dataset import FramesDataset
 from modules.model import MotionModel
@@ -190,7 +191,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, wr
 
     monkeypatch.setattr(Trainer, "_step", broken)
     with pytest.raises(
-        UserError, match=r"epoch 2, step 0: pixel, warp_loss is not finite; go on from the last checkpoint"
+        UserError, match=r"epoch 2, step 0: pixel, warp_loss is not finite; resume from the last checkpoint"
     ):
         run.run(run.parse_arguments(["--config", str(experiment), "--log-dir", str(tmp_path / "log")]))
     names = sorted(path.name for path in run_folder(tmp_path / "log").glob("*.pth.tar"))
@@ -204,7 +205,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, wr
     ("arguments", "message"),
     [
         (["--set", "train_params.batch_size=99"], "4 pairs an epoch fill no batch of 99"),
-        (["--mode", "train_avd"], "expected --checkpoint with the weights of --mode train"),
+        (["--mode", "train_avd"], "--checkpoint with the weights of --mode train is required"),
         (["--device-ids", "7"], "--device-ids 7: no CUDA device 7"),
         (
             ["--set", "train_params.loss_weights.perceptual=[1]", "--set", "train_params.perceptual_network=absent"],
@@ -233,7 +234,7 @@ def test_a_finished_run_is_not_begun_again(clips_root, write_experiment, tmp_pat
     train(experiment, tmp_path / "log")
     last = run_folder(tmp_path / "log") / "00000001-checkpoint.pth.tar"
     assert train(experiment, tmp_path / "log", "--checkpoint", str(last)) == 2
-    assert "all 2 epochs are done; raise num_epochs" in caplog.text
+    assert "all 2 epochs are finished; raise num_epochs" in caplog.text
 
 
 def test_head_motion_is_removed_for_learned_keypoints_too(clips_root, write_experiment, tmp_path):
@@ -301,17 +302,13 @@ def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None
         entry.optimizer.zero_grad = lambda: None
         entry.optimizer.step = lambda *args, **kwargs: None
         entry.clip_norm.clear()
-    trainer._epoch(0, 0, _NeverStop(), None, None)
+    trainer._train_epoch(0, 0, StopSignal(), None, None)
     if rank == 0:
         found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         torch.save(found, Path(folder) / f"gradients-{world_size}.pt")
     if world_size > 1:
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
-
-
-class _NeverStop:
-    signal = None
 
 
 @pytest.mark.skipif(not torch.distributed.is_available(), reason="this build of PyTorch has no process groups")
