@@ -4,4 +4,5 @@ import sys
 
 from tests.mutants.tool import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that run tests import this file, too
+    sys.exit(main())

@@ -1,6 +1,7 @@
 """Applies the faults to a copy of the tree, one at a time, and runs the tests that must notice."""
 
 import argparse
+import multiprocessing
 import os
 import queue
 import re
@@ -15,12 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+import pytest
+
 from core.files import write_text
 from tests.mutants.faults import FAULTS, Fault
 
 ROOT = Path(__file__).parents[2]
 TIME_LIMIT = 600  # seconds for the tests of one fault; a fault that hangs is noticed
-FAILED, NO_TESTS = (1, 2), 5  # exit statuses of pytest: failed, interrupted by an error of import; nothing selected
+FAILED = (1, 2)  # exit statuses of pytest: a test failed; a file cannot be imported
+LIBRARIES = ("cv2", "lightning.fabric", "matplotlib", "pandas", "scipy.interpolate", "skimage.metrics", "torch")
+LIBRARIES += ("torch.utils.tensorboard", "torchvision")  # loaded once, because they take most of a short test's time
 
 
 class Outcome(NamedTuple):
@@ -49,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     if not faults:
         print("no such faults; areas are", ", ".join(dict.fromkeys(fault.area for fault in FAULTS)))
         return 2
+    os.environ |= {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     with workplaces(options.jobs) as places, ThreadPoolExecutor(options.jobs) as pool:
         if not options.no_baseline and (broken := broken_selections(faults, places, pool)):
             print("these tests fail without any fault:", *broken, sep="\n  ")
@@ -141,16 +147,42 @@ def outcome_of(fault: Fault, place: Path) -> Outcome:
 
 def run_tests(selection: str, place: Path) -> tuple[int, str]:
     """Exit status and output of pytest in a copy of the tree, one core, up to the first failure."""
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "--tb=no", *selection.split()]
-    # Files change within a second and keep their size, which compiled files would not notice.
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    try:
-        done = subprocess.run(
-            command, cwd=place, env=environment, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
-        )
-    except subprocess.TimeoutExpired:
+    kind = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(kind)
+    if kind == "forkserver":
+        context.set_forkserver_preload(list(LIBRARIES))
+    output = place.with_name(f"{place.name}.txt")
+    process = context.Process(target=_pytest, args=(selection.split(), place, output))
+    process.start()
+    process.join(TIME_LIMIT)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
         return FAILED[0], ""
-    return done.returncode, done.stdout
+    return process.exitcode, output.read_text(encoding="utf-8", errors="replace")
+
+
+def _pytest(arguments: list[str], place: Path, output: Path) -> None:
+    """Run pytest on the copy's own modules in a process that has loaded the libraries already."""
+    with output.open("w", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    own = [name for name, module in sys.modules.items() if _is_ours(getattr(module, "__file__", None))]
+    for name in own:
+        del sys.modules[name]
+    sys.path[:] = [str(place), *(path for path in sys.path if Path(path).resolve() not in (ROOT, ROOT / "tests"))]
+    os.chdir(place)
+    # Files change within a second and keep their size, which compiled files would not notice.
+    sys.dont_write_bytecode = True
+    sys.exit(int(pytest.main(["-x", "-q", "--tb=no", "--rootdir", str(place), *arguments])))
+
+
+def _is_ours(file: str | None) -> bool:
+    """True for a module of the tree itself."""
+    if file is None:
+        return False
+    path = Path(file).resolve()
+    return path.is_relative_to(ROOT) and not path.is_relative_to(ROOT / ".venv")
 
 
 def broken_selections(faults: Sequence[Fault], places: "queue.Queue[Path]", pool: ThreadPoolExecutor) -> list[str]:
