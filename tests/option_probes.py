@@ -33,6 +33,7 @@ from config.experiment import Config
 from config.load import build_config
 from config.options import RunOptions
 from config.preparation import PrepareConfig
+from config.sections import NormalizationParams
 from core.devices import make_fabric
 from core.models import build_model, initial_model
 from errors import UserError
@@ -365,8 +366,8 @@ def prepared_model(config: Config) -> tuple[Any, dict[str, Any]]:
     """The networks ready for `losses`, and their optimisers."""
     model = model_of(config)
     section = config.train_params
-    loss_networks = vgg() if section.needs_vgg19 else None, estimator() if section.needs_au_estimator else None
-    return model.train(), model.prepare_training(section, *loss_networks)
+    judge = estimator() if section.needs_au_estimator else None
+    return model.train(), model.prepare_training(section, vgg() if section.needs_vgg19 else None, judge)
 
 
 def initial(config: Config) -> Any:
@@ -431,10 +432,7 @@ def swapped_axes(config: Config) -> Any:
     swapped = {**driving, "affine": -driving["affine"]}
     generated = model.generate(model.encode(batch()["source"]), source, swapped)
     return digest(
-        [
-            generated["deformation"],
-            model.relative(source, swapped, driving, "avd", config.animate_params.normalization_params)["affine"],
-        ]
+        [generated["deformation"], model.relative(source, swapped, driving, "avd", NormalizationParams())["affine"]]
     )
 
 

@@ -1,0 +1,851 @@
+"""The faults: what is replaced by what in which file, and the tests that must fail then.
+
+The old text stands exactly once in its file; it is as short as it can be, so that it survives a rewrite of names and
+docstrings around it.
+"""
+
+from typing import NamedTuple
+
+
+class Fault(NamedTuple):
+    """A fault.
+
+    Attributes:
+        name: unique.
+        area: of the program, for `--area`.
+        file: relative to the repository.
+        old: text that stands there exactly once.
+        new: text that replaces it.
+        tests: arguments of pytest, separated by blanks; `-k WORD` takes one word.
+    """
+
+    name: str
+    area: str
+    file: str
+    old: str
+    new: str
+    tests: str
+
+
+def _faults(area: str, file: str, tests: str, *changes: tuple[str, ...]) -> list[Fault]:
+    """Faults of one file: name, old text, new text and, where others must fail, tests."""
+    return [Fault(name, area, file, old, new, *(others or (tests,))) for name, old, new, *others in changes]
+
+
+ENGINE = _faults(
+    "engine",
+    "generation/engine.py",
+    "tests/test_engine.py",
+    ("flow never reaches the networks", "flow=self._tensor(", "flow=None and self._tensor("),
+    (
+        "sign of the action-unit difference",
+        "clip.action_units[part] - clip.action_units[reference]",
+        "clip.action_units[reference] - clip.action_units[part]",
+    ),
+    (
+        "action units relative to frame 0 for any reference",
+        "clip.action_units[part] - clip.action_units[reference]",
+        "clip.action_units[part] - clip.action_units[0]",
+    ),
+    ("action units of a code are absolute", "action_units[part] - action_units[0]", "action_units[part]"),
+    (
+        "reconstruction repeats frame 0",
+        "self._motion(clip, part), self",
+        "{k: v.expand(part.stop - part.start, *v.shape[1:]) for k, v in face.motion.items()}, self",
+    ),
+    ("motion is relative to frame 0 for any reference", "slice(reference, reference + 1)", "slice(0, 1)"),
+    ("flow starts at frame 0 for any reference", "frames[reference],", "frames[0],"),
+    ("flow is half as large", "follow(frames[index], head) / half", "follow(frames[index], head) / half / 2"),
+    (
+        "head motion of the flow is doubled",
+        "fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)",
+        "fit_similarity_robust(landmarks[index] * aspect, landmarks[reference] * aspect)",
+    ),
+    ("head motion stays in the landmarks", "driven = remove_head_motion(driven, reference)", "pass"),
+    ("movement is always scaled to the face", "params.normalization_params.scaling", '"similarity"'),
+    ("mode standard is relative", "moved, initial, params.mode", 'moved, initial, "relative"'),
+    ("pictures are rounded down", "* 255).round()", "* 255).floor()"),
+    ("only the first batch is generated", "range(0, length, self.batch_size))", "range(0, 1, self.batch_size))"),
+)
+
+TRANSFER = [
+    *_faults(
+        "transfer",
+        "faces/alignment.py",
+        "tests/test_alignment.py",
+        (
+            "vectors turn the other way",
+            "self.factor[..., None] * to_complex(vectors)",
+            "self.factor.conj()[..., None] * to_complex(vectors)",
+        ),
+        ("moving points count as much as others", "prior / (1 + (residual / (2 * spread)) ** 2)", "prior"),
+        ("head motion is doubled", ".inverse().apply(landmarks)", ".apply(landmarks)"),
+    ),
+    *_faults(
+        "transfer",
+        "faces/dense_transfer.py",
+        "tests/test_dense_transfer.py",
+        ("flow is not turned", "self.similarity.turn(motion)", "motion"),
+        (
+            "flow keeps the head motion",
+            "head.inverse().apply(self.positions + motion) - self.positions",
+            "motion",
+        ),
+        ("flow is not scaled back", " / self.scale\n", "\n"),
+        ("flow is blurred away", "(0, 0), SMOOTHING * EYE_DISTANCE)", "(0, 0), 20 * SMOOTHING * EYE_DISTANCE)"),
+    ),
+]
+
+TRAINING = [
+    *_faults(
+        "training",
+        "train.py",
+        "tests/test_train.py",
+        ("milestones change nothing", "rate * 0.1**passed", "rate"),
+        ("milestones act an epoch late", "epoch >= milestone", "epoch > milestone"),
+        ("gradients are not clipped", "clip_grad_norm_(parameters, limit,", "clip_grad_norm_(parameters, 1e9,"),
+        ("optimisers with a later start step at once", "epoch >= entry.start_epoch", "True"),
+        ("a resumed run repeats an epoch", "options.checkpoint) + 1", "options.checkpoint)"),
+        ("a resumed run repeats steps", 'contents.get("step", 0)', "0"),
+        (
+            "a resumed run forgets its optimisers",
+            "load_optimisers(job.optimisers, contents, options.checkpoint)",
+            "pass",
+        ),
+        ("every epoch is the first one's order", "self.sampler.start(epoch, done)", "self.sampler.start(0, done)"),
+        (
+            "mixed precision changes nothing",
+            "with self.fabric.autocast():\n            terms",
+            "if True:\n            terms",
+            "tests/test_options.py -k precision",
+        ),
+        ("gradients add up", "entry.optimizer.zero_grad()", "pass"),
+        ("infinite losses train on", "if not value - value == 0", "if value != value"),
+        (
+            "the adversary steps with the others",
+            "entry.adversary == adversary",
+            "True",
+            "tests/test_fomm.py -k adversar",
+        ),
+        (
+            "head motion stays in training pairs",
+            "remove_head_motion=self.job.remove_head_motion",
+            "remove_head_motion=False",
+        ),
+        ("an interrupted run forgets its steps", "self._checkpoint(epoch, step)", "self._checkpoint(epoch, 0)"),
+        ("an interrupted run claims its epoch", "current - 1, done, stop", "current, done, stop"),
+        ("steps are counted from each epoch's start", "epoch * self.sampler.steps + done - 1", "done - 1"),
+        ("the exit status of a signal is 0", "128 + (stop.number", "0 * (stop.number"),
+    ),
+    *_faults(
+        "training",
+        "core/devices.py",
+        "tests/test_train.py",
+        ("random numbers repeat in every epoch", "(seed, epoch, step, rank)", "(seed, step, rank)"),
+        ("random numbers repeat in every step", "(seed, epoch, step, rank)", "(seed, epoch, rank)"),
+        ("devices draw the same random numbers", "(seed, epoch, step, rank)", "(seed, epoch, step)"),
+    ),
+    *_faults(
+        "training",
+        "logger.py",
+        "tests/test_train.py",
+        (
+            "the newest checkpoints are removed",
+            "numbered[: -self.keep_checkpoints]",
+            "numbered[self.keep_checkpoints :]",
+        ),
+    ),
+]
+
+DATA = [
+    *_faults(
+        "data",
+        "frames_dataset.py",
+        "tests/test_frames_dataset.py",
+        (
+            "epochs are not shuffled",
+            "np.random.default_rng((self.seed, self.epoch)).permutation(self.length)",
+            "np.arange(self.length)",
+        ),
+        ("all epochs have one order", "(self.seed, self.epoch)", "(self.seed, 0)"),
+        ("all seeds have one order", "(self.seed, self.epoch)", "(0, self.epoch)"),
+        ("all epochs draw the same pairs", "(self.seed, epoch, index)", "(self.seed, index)"),
+        ("processes train on the same pairs", "order[self.rank :: self.world_size]", "order[0 :: self.world_size]"),
+        (
+            "the difference is source minus driving",
+            "clip.action_units[j] - clip.action_units[i]",
+            "clip.action_units[i] - clip.action_units[j]",
+        ),
+        ("the source has the driving action units", "clip.action_units[i]))", "clip.action_units[j]))"),
+        ("the driving frame is the second one", "1 + rng.integers(len(clip) - 1)", "1"),
+        ("one noise for both frames", "diff + noise[1] - noise[0]", "diff + noise[1] - noise[1]"),
+        ("all clips show one person", "self.subjects[subject_of(clip.name)]", "0"),
+        ("driving landmarks are the source's", "clip.to_units(clip.landmarks[j])", "clip.to_units(clip.landmarks[i])"),
+    ),
+    *_faults(
+        "data",
+        "augmentation.py",
+        "tests/test_augmentation.py",
+        ("mirrored landmarks keep their order", "points[:, list(MIRRORED_LANDMARKS)]", "points"),
+        ("mirrored action units keep their side", "out[k].flip(-1), out[k]", "out[k], out[k]"),
+        ("the picture is not mirrored", "frames.flip(-1), frames)", "frames, frames)"),
+        ("exchanged frames keep the sign", "-change, change)", "change, change)"),
+        ("exchanged frames keep the source's action units", "start + change, start)", "start, start)"),
+        ("landmarks move against the picture", "(points - affine[:, None, :, 2])", "(points + affine[:, None, :, 2])"),
+        ("contrast changes brightness", "level + (frames - level) * contrast", "frames * contrast"),
+        (
+            "turning shifts by half a pixel",
+            "list(flat.shape), align_corners=True)",
+            "list(flat.shape), align_corners=False)",
+        ),
+        (
+            "head motion is exchanged",
+            "return from_middle, _compose(turn, from_middle)",
+            "return _compose(turn, from_middle), from_middle",
+        ),
+        ("magnification is its inverse", "pixels / np.exp(", "pixels * np.exp("),
+        ("hue turns the other way for nobody", "(-params.hue, params.hue)", "(0, 0)"),
+    ),
+    *_faults(
+        "data",
+        "clips/frame_cache.py",
+        "tests/test_frame_cache.py",
+        ("the cache mixes frame sizes", '{_VERSION} {self.frame_shape}"', '{_VERSION}"'),
+        ("the cache mixes clips of one name", 'hashlib.file_digest(file, "blake2b").digest()', "path.name.encode()"),
+        ("derived arrays mix settings", '{clip.key} {settings}"', '{clip.key}"'),
+        (
+            "landmarks shift by half a pixel when resized",
+            "(landmarks + 0.5) * self._scale(len(landmarks)) - 0.5",
+            "landmarks * self._scale(len(landmarks))",
+        ),
+        ("shrinking aliases", "shrinks = height < frame.shape[0]", "shrinks = False"),
+    ),
+    *_faults(
+        "data",
+        "clips/loader.py",
+        "tests/test_frames_dataset.py",
+        ("landmark files are never tracked", 'self.params.landmarks != "track"', "True"),
+        ("tracks of other reference frames are taken", 'f"tracked from {reference} ', 'f"tracked from 0 '),
+        (
+            "network units are those of another convention",
+            "(np.array([width, height]) - 1) - 1",
+            "np.array([width, height]) - 1",
+        ),
+        ("the reference row is the first", "[min(reference, len(rows) - 1)]", "[0]"),
+    ),
+    *_faults(
+        "data",
+        "clips/splits.py",
+        "tests/test_frames_dataset.py",
+        ("train and test are exchanged", 'in test) == (split == "test")', 'in test) == (split == "train")'),
+        (
+            "every seed splits alike",
+            "default_rng(params.split_seed)",
+            "default_rng(0)",
+            "tests/test_options.py -k split_seed",
+        ),
+    ),
+]
+
+FILES = [
+    *_faults(
+        "files",
+        "core/checkpoints.py",
+        "tests/test_checkpoints.py",
+        ("networks keep their random weights", "network.load_state_dict(state, strict=True)", "pass"),
+        ("steps are not remembered", '"step": step', '"step": 0'),
+        ("settings of a checkpoint are not compared", "    if differing:\n", "    if False:\n"),
+        ("code in a checkpoint runs", "weights_only=True", "weights_only=False"),
+        ("missing weights are taken as they are", "if key not in state]", "if False]"),
+        ("weights of another size are taken", ".shape != value.shape", ".shape == ()"),
+    ),
+    *_faults(
+        "files",
+        "core/files.py",
+        "tests/test_checkpoints.py",
+        ("a failed write leaves its rest", "temporary.unlink(missing_ok=True)", "pass"),
+        (
+            "files are written under their own name",
+            "temporary = _temporary(path)\n",
+            "temporary = path\n",
+        ),
+    ),
+    *_faults(
+        "files",
+        "generation/batch.py",
+        "tests/test_animate.py",
+        ("changed settings keep old results", "{self.settings} {job.inputs}", "{job.inputs}"),
+        (
+            "changed clips keep old results",
+            "{self.settings} {job.inputs}",
+            "{self.settings}",
+            "tests/test_facs_codes.py",
+        ),
+    ),
+    *_faults(
+        "files",
+        "output/result_table.py",
+        "tests/test_animate.py",
+        ("a finished clip is made again", 'row["key"] == key', "False"),
+        ("a finished clip needs no frames", " and (self.path.parent / folder).is_dir()", ""),
+    ),
+]
+
+CONFIG = [
+    *_faults(
+        "config",
+        "config/published.py",
+        "tests/test_load.py",
+        ("published splines are exact", '{"tps_regularization": "tpsmm"}', '{"tps_regularization": "exact"}'),
+        ("published sampling is ours", '{"align_corners": False', '{"align_corners": True'),
+        ("published resizing is ours", '{"resize_align_corners": False}', '{"resize_align_corners": True}'),
+        ("published noise is larger", '"dataset_params.au_noise"] = 0.02', '"dataset_params.au_noise"] = 0.2'),
+        ("published landmarks are grouped as ours", '] = "megc2022"', '] = "spread"'),
+        ("published landmarks are not squashed", '] = "sigmoid"', '] = "linear"'),
+        (
+            "published absolute motion is relative",
+            '"animate_params.mode"] = "standard"',
+            '"animate_params.mode"] = "relative"',
+        ),
+        (
+            "published regions are symmetric",
+            '"region_affine"] = "principal"',
+            '"region_affine"] = "symmetric"',
+            "tests/test_load.py tests/test_mraa.py -k published",
+        ),
+        (
+            "published heat maps have the moved shape",
+            '"relative_covar"] = "driving"',
+            '"relative_covar"] = "moved"',
+            "tests/test_load.py tests/test_mraa.py -k published",
+        ),
+        (
+            "every published file with 18 regions has a prior",
+            'regions.get("pad", 3) == 3',
+            "True",
+            "tests/test_load.py tests/test_mraa.py -k published",
+        ),
+        ("a published file wins over its own keys", "at.setdefault(key, value)", "at[key] = value"),
+    ),
+    *_faults(
+        "config",
+        "config/load.py",
+        "tests/test_load.py",
+        ("clip names with zeros are numbers", '[-+]?(0|[1-9][0-9]*)"', '[-+]?[0-9]+"'),
+        ("a repeated key wins", "if key in seen:", "if False:"),
+        ("--set changes nothing", "at[key] = parse_value(value)", "pass"),
+    ),
+]
+
+GEOMETRY = [
+    *_faults(
+        "geometry",
+        "modules/geometry.py",
+        "tests/test_geometry.py",
+        (
+            "coordinates are yx",
+            "[x.expand(height, width), y[:, None].expand(height, width)]",
+            "[y[:, None].expand(height, width), x.expand(height, width)]",
+        ),
+        (
+            "coordinates end at pixel edges",
+            "torch.linspace(-1, 1, width,",
+            "torch.linspace(-1 + 1 / width, 1 - 1 / width, width,",
+        ),
+        ("heat maps are narrower", "torch.exp(-0.5 * offset", "torch.exp(-1.0 * offset"),
+        (
+            "sampling ignores its convention",
+            "padding_mode=padding, align_corners=align_corners",
+            "padding_mode=padding, align_corners=False",
+        ),
+        (
+            "resizing ignores its convention",
+            'mode="bilinear", align_corners=align_corners',
+            'mode="bilinear", align_corners=False',
+        ),
+        ("the inverse has the wrong sign", "[d, -b]", "[d, b]"),
+        (
+            "movement is not turned",
+            "[cos * x - sin * y, sin * x + cos * y]",
+            "[cos * x, cos * y]",
+        ),
+        (
+            "movement turns the other way",
+            "[cos * x - sin * y, sin * x + cos * y]",
+            "[cos * x + sin * y, cos * y - sin * x]",
+        ),
+        (
+            "movement is scaled by the inverse ratio",
+            "hull_area(source) / hull_area(driving_initial)",
+            "hull_area(driving_initial) / hull_area(source)",
+        ),
+        ("movement is scaled by the area", "hull_area(driving_initial)).sqrt()", "hull_area(driving_initial))"),
+        ("homographies are not divided", "mapped[..., :2] / mapped[..., 2:]", "mapped[..., :2]"),
+        (
+            "moving points count as much in the batch, too",
+            "weight = (1 + residual",
+            "weight = weight * 0 + (1 + 0 * residual",
+            "tests/test_augmentation.py tests/test_geometry.py",
+        ),
+        (
+            "the length of motion is squared",
+            "(pixels.square().sum(-1) + 1e-8).sqrt()",
+            "(pixels.square().sum(-1) + 1e-8)",
+        ),
+    ),
+    *_faults(
+        "geometry",
+        "modules/thin_plate_spline.py",
+        "tests/test_thin_plate_spline.py",
+        ("the spline has no smoothing", "[smoothing] * n", "[0.0] * n"),
+        (
+            "the published spline is regularised less",
+            "(n + 3,), 0.01)",
+            "(n + 3,), 0.001)",
+            "tests/test_tps.py tests/test_thin_plate_spline.py tests/test_warp.py",
+        ),
+        ("equal points move", "values = target - control", "values = target"),
+        (
+            "the inverse of a warp takes one step",
+            "for _ in range(iterations):\n            step",
+            "for _ in range(1):\n            step",
+        ),
+        ("the derivative of a warp is its transpose", "offset.sign() * (2 * distance", "offset * (2 * distance"),
+    ),
+    *_faults(
+        "geometry",
+        "modules/local_motion.py",
+        "tests/test_local_motion.py",
+        (
+            "flow moves the other way",
+            "make_coordinate_grid(size, flow) - flow",
+            "make_coordinate_grid(size, flow) + flow",
+        ),
+        ("flow moves the background", "(1 - share) * (make", "1.0 * (make"),
+        (
+            "local motions ignore their turn",
+            'torch.einsum("bkij,bkhwj->bkhwi", linear, offset)',
+            "offset",
+            "tests/test_fomm.py tests/test_mraa.py -k numbers",
+        ),
+    ),
+]
+
+FAMILIES = [
+    *_faults(
+        "losses",
+        "modules/losses.py",
+        "tests/test_tps.py tests/test_options.py -k losses",
+        (
+            "only the full size counts",
+            "total((p - d).abs().mean() for p, d in pairs)",
+            "total((p - d).abs().mean() for p, d in pairs[:1])",
+            "tests/test_options.py -k scales",
+        ),
+        (
+            "perceptual layers have no weights",
+            "weight * (p - t).abs().mean()",
+            "(p - t).abs().mean()",
+            "tests/test_options.py -k perceptual",
+        ),
+    ),
+    *_faults(
+        "losses",
+        "modules/tps/model.py",
+        "tests/test_tps.py",
+        (
+            "equivariance compares unwarped keypoints",
+            'warp(self.motion(warped)["fg_kp"])',
+            'self.motion(warped)["fg_kp"]',
+            "tests/test_tps.py tests/test_options.py -k equivariance",
+        ),
+        ("the background need not return", "identity - there @ back", "identity - there", "tests/test_tps.py"),
+        (
+            "dropout grows without limit",
+            "min(grown, section.dropout_maxp)",
+            "grown",
+            "tests/test_options.py -k dropout",
+        ),
+        (
+            "the relative constraint is at once at its height",
+            "min(1.0, epoch / warmup) if warmup",
+            "1.0 if warmup",
+            "tests/test_options.py -k warmup",
+        ),
+        (
+            "others drive with their own action units",
+            'batch["au_diff"].roll(-1, 0)',
+            'batch["au_diff"]',
+            "tests/test_au_estimator.py tests/test_au_conditioning.py",
+        ),
+        (
+            "the AVD network is ignored",
+            "self._avd(kp_source.expand_as(kp_driving), kp_driving)",
+            "kp_driving",
+            "tests/test_engine.py",
+        ),
+        (
+            "the AVD network gets the people exchanged",
+            "self.avd_network(kp_source.flatten(1), kp_driving.flatten(1))",
+            "self.avd_network(kp_driving.flatten(1), kp_source.flatten(1))",
+            "tests/test_engine.py",
+        ),
+        (
+            "the AVD network learns from one size",
+            "(1 + self.avd_params.random_scale",
+            "(1 + 0 * self.avd_params.random_scale",
+            "tests/test_options.py -k random_scale",
+        ),
+        (
+            "warped features train the encoder",
+            'f.detach() for f in encoded["features"]',
+            'f for f in encoded["features"]',
+        ),
+        (
+            "shading learns from every loss",
+            'generated["log_gain"].detach().exp()',
+            'generated["log_gain"].exp()',
+            "tests/test_au_conditioning.py",
+        ),
+    ),
+    *_faults(
+        "losses",
+        "modules/tps/dense_motion.py",
+        "tests/test_tps.py",
+        ("dropped splines are kept", "(uniform < 1 - probability)", "(uniform < probability)"),
+        (
+            "heat maps have the wrong sign",
+            "difference = kp2gaussian(kp_driving",
+            "difference = -kp2gaussian(kp_driving",
+        ),
+        ("the background is not moved", "background = apply_homography(bg_param, identity)", "pass"),
+    ),
+    *_faults(
+        "losses",
+        "modules/tps/inpainting_network.py",
+        "tests/test_tps.py",
+        (
+            "occlusion keeps what it should draw",
+            "out * (1 - mask) + deformed * mask",
+            "out * mask + deformed * (1 - mask)",
+        ),
+        (
+            "constant channels know one side",
+            "au_diff.mean(-1)[:, :, None, None]",
+            "au_diff[..., 0][:, :, None, None]",
+            "tests/test_au_conditioning.py",
+        ),
+    ),
+    *_faults(
+        "losses",
+        "modules/tps/au_conditioning.py",
+        "tests/test_au_conditioning.py",
+        ("features are not shifted", "features * (1 + scale) + shift", "features * (1 + scale)"),
+        ("the face moves where it rests", "self.gain * (known - share)", "self.gain * (share - known)"),
+        ("shading reaches eyes and mouth", " * skin(grown)", ""),
+    ),
+    *_faults(
+        "losses",
+        "modules/fomm/model.py",
+        "tests/test_fomm.py -k loss",
+        ("the generator wants to be found out", "_distance(judged, 1) for", "_distance(judged, 0) for"),
+        ("the discriminator takes all for real", "_distance(fake[scale][1], 0)", "_distance(fake[scale][1], 1)"),
+        (
+            "equivariance ignores the warp's turn",
+            'warp.jacobian(found["value"]) @ found["jacobian"]',
+            'found["jacobian"]',
+        ),
+        (
+            "relative turns are exchanged",
+            'driving["jacobian"] @ inverse_2x2(driving_initial["jacobian"])',
+            'inverse_2x2(driving_initial["jacobian"]) @ driving["jacobian"]',
+            "tests/test_fomm.py -k relative",
+        ),
+        ("the discriminator trains the generator", 'generated["prediction"].detach()', 'generated["prediction"]'),
+        (
+            "the prior's points are those of the unwarped face",
+            "warp.inverse(landmarks.float())",
+            "landmarks.float()",
+            "tests/test_fomm.py -k equivarian",
+        ),
+    ),
+    *_faults(
+        "losses",
+        "modules/mraa/model.py",
+        "tests/test_mraa.py",
+        ("folded warps count", "usable * missed", "missed", "tests/test_mraa.py -k warp"),
+        (
+            "the AVD network learns from affine frames of one size",
+            'driving["affine"] * scale[..., None]',
+            'driving["affine"]',
+            "tests/test_mraa.py -k avd",
+        ),
+        (
+            "relative frames are exchanged",
+            'moved["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ own["affine"]',
+            'own["affine"] @ inverse_2x2(initial["affine"], LEAST_VARIANCE) @ moved["affine"]',
+            "tests/test_mraa.py -k relative",
+        ),
+        (
+            "the axes are not reverted for the AVD network",
+            "affine = torch.where(turned, -affine, affine)",
+            "pass",
+            "tests/test_mraa.py tests/test_options.py -k revert",
+        ),
+    ),
+    *_faults(
+        "losses",
+        "modules/mraa/flow_predictor.py",
+        "tests/test_mraa.py",
+        (
+            "regions move the other way",
+            'source["affine"] @ inverse_2x2(driving["affine"]',
+            'driving["affine"] @ inverse_2x2(source["affine"]',
+            "tests/test_mraa.py -k numbers",
+        ),
+        (
+            "the background of regions rests",
+            "torch.cat([background[:, None], motions[:, 1:]], dim=1)",
+            "motions",
+            "tests/test_mraa.py -k background",
+        ),
+    ),
+    *_faults(
+        "losses",
+        "modules/au_estimator.py",
+        "tests/test_au_estimator.py",
+        (
+            "the constraint asks for the opposite",
+            "landmarks, source_au) - au_diff)",
+            "landmarks, source_au) + au_diff)",
+        ),
+        ("single action units have no weights", "weights.get(unit, 1.0)", "1.0", "tests/test_options.py -k au_weights"),
+    ),
+    *_faults(
+        "losses",
+        "modules/facial_prior.py",
+        "tests/test_facial_prior.py",
+        (
+            "the prior's points lie elsewhere",
+            "(landmarks[:, 42, 0] - landmarks[:, 39, 0]) / 2",
+            "(landmarks[:, 42, 0] - landmarks[:, 39, 0])",
+        ),
+        ("maps have no threshold", 'if self.threshold == "mean":', "if False:"),
+    ),
+    *_faults(
+        "losses",
+        "modules/warp/model.py",
+        "tests/test_warp.py",
+        ("the warp goes forward", "pairwise(way)]", "((b, a) for a, b in pairwise(way))]"),
+        ("forehead and surroundings rest", "if self.forehead is not None:", "if False:"),
+    ),
+]
+
+FACES = [
+    *_faults(
+        "faces",
+        "faces/tracking.py",
+        "tests/test_tracking.py",
+        ("frames before the reference are taken in their order", "enumerate(reversed(before))", "enumerate(before)"),
+        ("smoothing is the worst one", "score.argmin(axis=0)", "score.argmax(axis=0)"),
+        ("the reference frame moves", "motion[reference] = 0", "pass"),
+        ("the head pose goes on before the reference", "flow.head = IDENTITY", "pass"),
+    ),
+    *_faults(
+        "faces",
+        "faces/flow.py",
+        "tests/test_tracking.py",
+        ("the flow is not refined", " + self._refine(image, forward)", ""),
+        ("lost points rest with the head", "self._motion_of_neighbours(moved - rigid, good) + rigid", "rigid"),
+        ("motion is in working pixels", "(moved - self.points) / self.scale", "(moved - self.points)"),
+        (
+            "forward and backward need not agree",
+            "np.linalg.norm(motion + returned, axis=1)",
+            "0 * np.linalg.norm(motion + returned, axis=1)",
+        ),
+    ),
+    *_faults(
+        "faces",
+        "faces/facs.py",
+        "tests/test_facs.py",
+        ("letters are one too low", 'match["letter"].upper()) + 1)', 'match["letter"].upper()) + 0)'),
+        ("left is right", '{"L": "left", "R": "right"}', '{"L": "right", "R": "left"}'),
+        ("an expression does not end", "return up - down", "return up"),
+        ("alternatives move, too", "alternative=place > 0", "alternative=False"),
+    ),
+    *_faults(
+        "faces",
+        "faces/action_unit_tables.py",
+        "tests/test_action_units.py",
+        ("probabilities are a fifth", "value / tool.top", "value / 5"),
+        ("sure rows are left out", "confidence < min_confidence", "confidence > min_confidence"),
+        ("blinks are lost", "_SAME_MOVEMENT = {43: 45}", "_SAME_MOVEMENT = {}"),
+    ),
+    *_faults(
+        "faces",
+        "faces/action_units.py",
+        "tests/test_action_units.py",
+        (
+            "interpolation runs backwards",
+            "(1 - share) * values[before] + share * values[after]",
+            "share * values[before] + (1 - share) * values[after]",
+        ),
+        (
+            "both sides are the left one",
+            "at[unit, side] if (unit, side) in at",
+            'at[unit, "left"] if (unit, "left") in at',
+        ),
+        ("long gaps are filled", "len(gap) > rules.max_gap", "False"),
+    ),
+    *_faults(
+        "faces",
+        "faces/au_geometry.py",
+        "tests/test_au_geometry.py",
+        ("the right half moves as the left one", "-share * lateral, -share * up", "share * lateral, -share * up"),
+        ("points of the middle move twice", "0.5 if landmark in _MIDDLE else 1.0", "1.0"),
+    ),
+]
+
+PREPARATION = [
+    *_faults(
+        "preparation",
+        "preparation/crop.py",
+        "tests/test_prepare.py -k crop",
+        ("the crop lies lower", "- [0, params.raised * larger]", "+ [0, params.raised * larger]"),
+        ("the margin is half as wide", "(1 + 2 * params.margin)", "(1 + params.margin)"),
+        (
+            "an upright crop is turned twice",
+            "to_complex(landmarks) * np.exp(-1j * angle)",
+            "to_complex(landmarks) * np.exp(1j * angle)",
+        ),
+        ("crops are not moved into the frame", "corner = np.clip(corner,", "np.clip(corner,"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/timing.py",
+        "tests/test_prepare.py -k frames",
+        ("the last frame is missing", "offset is None else offset + 1)", "offset is None else offset)"),
+        (
+            "frames between frames are exchanged",
+            "(before, share, frame, 1 - share, 0)",
+            "(before, 1 - share, frame, share, 0)",
+            "tests/test_prepare.py -k interpolat",
+        ),
+        ("clips are not trimmed", "if trim else", "if False else"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/splits.py",
+        "tests/test_splits.py",
+        ("every seed tests the same subjects", "np.random.default_rng(seed)", "np.random.default_rng(0)"),
+        (
+            "other clips of tested subjects are trained on",
+            "c.name in test or normalised_name(c.subject) in tested",
+            "c.name in test",
+        ),
+        (
+            "padding makes another subject",
+            "sorted({normalised_name(clip.subject) for clip in clips})",
+            "sorted({clip.subject for clip in clips})",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/clip_maker.py",
+        "tests/test_prepare.py -k again",
+        ("moved landmarks keep old frames", "        task.onset.tolist(),\n", "", "tests/test_prepare.py"),
+        (
+            "new frames keep old tracks",
+            "VERSION, frames, timing.apex, tracked",
+            "VERSION, timing.apex, tracked",
+            "tests/test_prepare.py",
+        ),
+        ("new codes keep old tables", "course = [record.facs, ", "course = [", "tests/test_prepare.py"),
+        (
+            "grey clips have colour",
+            "params.crop_params.grey or not task.record.colour",
+            "False",
+            "tests/test_prepare.py",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/action_units.py",
+        "tests/test_prepare.py",
+        ("codes have no intensity of their own", "default_intensity / MAX_INTENSITY", "1.0"),
+        ("the head makes the apex", "still = remove_head_motion(landmarks, reference)", "still = landmarks"),
+        ("written intensities are parts", "column[t] * MAX_INTENSITY", "column[t]"),
+    ),
+]
+
+OUTPUT = [
+    *_faults(
+        "output",
+        "output/metrics.py",
+        "tests/test_metrics.py",
+        ("PSNR is 6 dB too high", "peak_signal_noise_ratio(true, frame)", "6 + peak_signal_noise_ratio(true, frame)"),
+        ("L1 is of grey levels", ".mean() / 255", ".mean()"),
+        ("the first frame counts", "strict=True))[1:]", "strict=True))"),
+        ("differences are pictures", "clip[1:].astype(np.float64) - clip[:1]", "clip[1:].astype(np.float64)"),
+    ),
+    *_faults(
+        "output",
+        "generation/results.py",
+        "tests/test_animate.py",
+        ("the apex is frame 0", "int(motion.mean(axis=1).argmax())", "0"),
+        ("motion is in half frame widths", "axis=-1) / 2", "axis=-1)"),
+    ),
+    *_faults(
+        "output",
+        "animate.py",
+        "tests/test_animate.py",
+        (
+            "the contact sheet shows frame 0 as apex of the result",
+            "read_result(folder, row, reference, apex)",
+            "read_result(folder, row, reference, reference)",
+        ),
+        (
+            "the contact sheet shows frame 0 as apex of the driving clip",
+            "(shown[reference], shown[apex])",
+            "(shown[reference], shown[reference])",
+        ),
+        (
+            "the pair is named the other way round",
+            'f"{self.driving.clip.label}-{self.source.clip.label}"',
+            'f"{self.source.clip.label}-{self.driving.clip.label}"',
+        ),
+    ),
+    *_faults(
+        "output",
+        "generation/facs_codes.py",
+        "tests/test_facs_codes.py",
+        ("a code moves the face at rest, too", "curves - curves[0]", "curves"),
+        ("a code ignores --fps", "options.fps or loader.fps(face)", "loader.fps(face)"),
+    ),
+    *_faults(
+        "output",
+        "output/video.py",
+        "tests/test_video.py",
+        ("videos run at 25 frames per second", "Fraction(fps).limit_denominator(1001)", "Fraction(25)"),
+        ("differences have the wrong sign", "127.5 + change", "127.5 - change"),
+        ("differences are not enlarged", "DIFFERENCE_GAIN = 5.0", "DIFFERENCE_GAIN = 1.0"),
+        ("GIF files run too fast", "max(round(100 / fps), 100 // MAX_GIF_FPS)", "round(100 / fps)"),
+    ),
+    *_faults(
+        "output",
+        "output/visualizer.py",
+        "tests/test_options.py -k visualizer",
+        (
+            "keypoints are drawn at yx",
+            "for i, (x, y) in enumerate(pixels)",
+            "for i, (y, x) in enumerate(pixels)",
+            "tests/test_video.py tests/test_train.py -k keypoint",
+        ),
+    ),
+]
+
+FAULTS: tuple[Fault, ...] = tuple(
+    fault
+    for group in (ENGINE, TRANSFER, TRAINING, DATA, FILES, CONFIG, GEOMETRY, FAMILIES, FACES, PREPARATION, OUTPUT)
+    for fault in group
+)
