@@ -94,7 +94,7 @@ class WarpModel(MotionModel):
         splines = [TPS(a, b, regularization="exact", smoothing=smoothing, slope_penalty=0.0) for a, b in pairwise(way)]
         grid = splines[0].grid(size)
         for spline in splines[1:]:
-            grid = spline.in_parts(grid.flatten(1, 2)).view_as(grid)
+            grid = spline.in_chunks(grid.flatten(1, 2)).view_as(grid)
         return grid
 
 
