@@ -1,4 +1,4 @@
-"""Families: the networks that a checkpoint holds, and a new family that follows the page step by step."""
+"""Networks that a checkpoint holds, and the pages on adding a family and a loss, followed literally."""
 
 import json
 import os
@@ -98,14 +98,15 @@ def run_commands(lines: str, folder: Path) -> None:
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", COMMANDS, lines]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def copy_program(folder: Path, *rooms: str) -> None:
     for room in (*PROGRAM, *rooms):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
-    for path in ROOT.glob("*.py"):
-        shutil.copy(path, folder)
+    (folder / "data").mkdir()
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("data/*.csv")):
+        shutil.copy(path, folder / path.relative_to(ROOT))
 
 
 def follow(page: str, folder: Path) -> None:
@@ -136,3 +137,12 @@ def test_a_family_added_as_the_page_says_trains_resumes_and_animates(clips_root,
     assert not torch.equal(first["point_detector"]["first.weight"], second["point_detector"]["first.weight"])
     assert second["optimizer"]["state"][0]["step"] > first["optimizer"]["state"][0]["step"], "resumed"
     assert len(list((run / "animation").glob("*/*.png"))) == 2 * 6, "two pairs of test clips, six frames each"
+
+
+def test_a_loss_added_as_the_page_says_passes_the_test_of_the_page(tmp_path):
+    copy_program(tmp_path, "benchmarks")
+    (tmp_path / "tests").mkdir()
+    for name in ("__init__.py", "conftest.py"):
+        shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
+    follow("adding_a_loss.md", tmp_path)
+    assert '"smoothness"' in (tmp_path / "config" / "schema.json").read_text(encoding="utf-8")
