@@ -30,7 +30,7 @@ class PriorMaps:
     """Maps that are largest at a point and fall off around it, one per point.
 
     Without a threshold, a small motion of a point changes every pixel of its map a little. Published points are off by
-    one pixel of the map, whose width counts as 64 whatever it is.
+    one pixel of the map, whose width counts as 64 at any size.
 
     Args:
         params: kernel, width, threshold and coordinate convention.

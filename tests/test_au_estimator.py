@@ -21,6 +21,7 @@ from tests.conftest import face_landmarks, tiny_experiment
 SIZE = 96
 AU2, AU12 = ACTION_UNITS.index(2), ACTION_UNITS.index(12)
 LEFT, RIGHT = 0, 1
+LANDMARKS = ("source_landmarks", "driving_landmarks")
 LOSSES = ("difference", "explanation", "intensity", "roughness", "motion", "shading")
 
 
@@ -316,6 +317,13 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     moves = (generated["kp_driving"] - generated["kp_source"]).flatten(1).any(1)
     assert moves.tolist() == [True, False], "the first face is driven by the second person"
     assert generated["log_gain"].flatten(1).any(1).tolist() == [True, False]
+
+    # The second person's face has half the size and is turned; the first one moves at its own size, upright.
+    turned = 0.5 * torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    small = {name: torch.stack([batch[name][0], batch[name][1] @ turned.mT]) for name in LANDMARKS}
+    _, generated = model.losses({**batch, **small}, epoch=2)
+    moves = (generated["kp_driving"] - generated["kp_source"])[0]
+    torch.testing.assert_close(moves, model.motion(batch["source"], moved - points)["fg_kp"][0], atol=1e-5, rtol=0)
 
     # A face that has moved as it should, with another texture, is what these losses ask for.
     shift, grid = torch.tensor([0.1, 0.0]), make_coordinate_grid((64, 64), points)
