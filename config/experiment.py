@@ -1,4 +1,4 @@
-"""What every experiment file says, whatever its family; each family's config class derives from `Config`."""
+"""Experiment files: the sections that all families share; each family's config class derives from `Config`."""
 
 from typing import Any, Literal
 
@@ -19,42 +19,42 @@ FORMAT = 2
 
 
 class Config(Section):
-    """What every experiment has. Each family adds the sections `model_params` and `train_params`."""
+    """An experiment. Each family adds its own sections `model_params` and `train_params`."""
 
     format: Literal[2]
-    """Version of this file format. A file without it is read as one of a published code base."""
+    """Version of the file format. A file without it is read as an experiment of a published code base."""
     seed: NonNegativeInt = 0
-    """Seed of weights, pairs and augmentation."""
+    """Random seed of initial weights, training pairs and augmentation, at least 0."""
     dataset_params: DatasetParams = DatasetParams()
-    """Clips, landmarks, action units."""
+    """Clips, landmarks and action units."""
     model_params: ModelParams
     """Networks."""
     train_params: TrainParams = TrainParams()
-    """`--mode train`."""
+    """Settings of `--mode train`."""
     train_avd_params: TrainAVDParams = TrainAVDParams()
-    """`--mode train_avd`."""
+    """Settings of `--mode train_avd`."""
     train_au_params: TrainAUParams = TrainAUParams()
-    """`--mode train_au`."""
+    """Settings of `--mode train_au`."""
     animate_params: AnimateParams = AnimateParams()
-    """`--mode animate`."""
+    """Settings of `--mode animate`."""
     reconstruction_params: ReconstructionParams = ReconstructionParams()
-    """`--mode reconstruction`."""
+    """Settings of `--mode reconstruction`."""
     visualizer_params: VisualizerParams = VisualizerParams()
-    """Pictures of training."""
+    """Visualisations during training."""
 
     @property
     def family(self) -> str:
-        """Name of the model family, a key of `FAMILIES` and of the model registry."""
+        """Name of the model family, a key of `config.families.FAMILIES`."""
         return self.model_params.family
 
     @property
     def model_options(self) -> dict[str, Any]:
-        """The section `model_params` as plain values, on which keys of generated results depend."""
+        """Section `model_params` as plain values, from which the keys of generated results are computed."""
         return self.model_params.model_dump(exclude={"family"})
 
 
 def check_sizes(config: Config, network: str, scale_factor: float, levels: int) -> None:
-    """Raise ValueError where the frame cannot be halved as often as a network halves it."""
+    """Raise ValueError if a network cannot halve the frame `levels` times."""
     if config.dataset_params.frame_shape is None:
         return
     for name, side in zip(("height", "width"), config.dataset_params.frame_shape[:2], strict=False):

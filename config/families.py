@@ -14,7 +14,7 @@ class Family(NamedTuple):
 
     Attributes:
         config: class of its experiment files.
-        model: `module:class` of its `MotionModel`, imported when networks are built: torch takes seconds to load.
+        model: `module:class` of its `MotionModel`, imported only to build networks, because torch loads slowly.
     """
 
     config: type[Config]

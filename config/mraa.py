@@ -24,121 +24,149 @@ from config.sections import (
 
 
 class RegionPredictorParams(HourglassParams):
+    """Region predictor."""
+
     temperature: PositiveFloat = 0.1
-    """Divides the logits of the heat maps; lower is sharper."""
+    """Temperature of the softmax of the heat maps; lower is sharper."""
     block_expansion: PositiveInt = 32
-    """Channels of the first level; each level below has twice as many."""
+    """Number of channels of the first level, doubled at each lower level."""
     pca_based: bool = True
-    """Affine frames from the covariances of the heat maps, whatever `estimate_affine` says, instead of regression."""
+    """Compute affine frames from the covariances of the heat maps instead of by regression; overrides
+    `estimate_affine: false`."""
     fast_svd: bool = False
-    """Accepted for published files; the axes are computed in closed form."""
+    """Accepted for published files and ignored; the axes are computed in closed form."""
     pad: NonNegativeInt = 3
-    """Zero padding of the heat-map convolution (kernel 7); below 3 the heat maps are smaller than the frame."""
+    """Zero padding in pixels of the 7 x 7 convolution that predicts the heat maps; below 3 they are smaller than the
+    network's map."""
 
 
 class RegionBackgroundParams(Section):
+    """Predictor of the background's motion."""
+
     block_expansion: PositiveInt = 32
-    """Channels of the first level."""
+    """Number of channels of the first level, doubled at each lower level."""
     max_features: PositiveInt = 1024
-    """Upper limit of the channels of a level."""
+    """Largest number of channels of any level."""
     num_blocks: PositiveInt = 5
-    """Levels."""
+    """Number of levels; each halves height and width."""
     bg_type: Literal["zero", "shift", "affine", "perspective"] = "affine"
-    """Background movement."""
+    """Motion model of the background; `zero` keeps the background still."""
 
 
 class FlowPredictorParams(HourglassParams):
+    """Pixel-wise flow predictor."""
+
     region_var: PositiveFloat = 0.01
-    """Variance of round heat maps, in squared half frame widths."""
+    """Variance of round heat maps in squared normalised units (1 = half the frame width), without
+    `use_covar_heatmap`."""
     use_covar_heatmap: bool = True
-    """Heat maps with the shape of the regions instead of round ones."""
+    """Use heat maps with the covariance of the regions instead of round ones."""
     use_deformed_source: bool = True
-    """Show the warped source to the network."""
+    """Use the warped sources as a further input of the network."""
     estimate_occlusion_map: bool = True
-    """Predict where the warped source is of no use."""
+    """Predict an occlusion map, which hides unusable parts of the warped source."""
     locality: PositiveFloat | None = None
-    """Initial reach of a zone around each region in which its motion prevails, in root-mean-square radii of all
-    places; position and shape of the zones are learned, and the network corrects the shares that they give. null: the
-    network finds the shares alone, as published."""
+    """Initial reach of a zone around each region in which its motion dominates, relative to the root-mean-square radius
+    of the regions' centres. Position and shape of the zones are learned, and the network corrects the shares that they
+    give. null: the network predicts the shares alone, as published."""
     background_logit: float | None = None
-    """Initial share of the background as a logit: 0 is that of a region at its centre, or without zones anywhere. null:
-    -4 beside zones, else about that of one region, as published."""
+    """Initial logit of the background; 0 equals that of a region at its centre or, without zones, anywhere. null: -4
+    with zones, otherwise random and near 0, as published."""
     initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Value with which the occlusion map starts (1 keeps the warped source). null: about one half, as published."""
+    """Initial value of the occlusion map, in (0, 1); 1 keeps the warped source. null: random and near 0.5, as
+    published."""
 
 
 class MraaAVDNetworkParams(AVDNetworkParams):
+    """Network of `--mode train_avd` (animation via disentanglement)."""
+
     revert_axis_swap: bool = True
-    """Undo the arbitrary sign of the principal axes before the network sees them. The published code always does,
-    whatever `model_params.revert_axis_swap` says."""
+    """Remove the arbitrary sign of the principal axes from the network's input. The published code always does,
+    independently of `model_params.revert_axis_swap`."""
 
 
 class MraaGeneratorParams(BottleneckParams):
+    """Generator: encoder, residual blocks, decoder."""
+
     skips: bool = True
-    """Blend the warped features of every level, and the warped source, into what the decoder draws."""
+    """Blend the warped features of every level, and the warped source, into the decoder's output."""
     pixelwise_flow_predictor_params: FlowPredictorParams = FlowPredictorParams()
+    """Pixel-wise flow predictor."""
 
 
 class MraaModelParams(ModelParams):
+    """Settings of the networks."""
+
     family: Literal["mraa"]
     """Motion representations for articulated animation (CVPR 2021), with the facial prior of TIP 2024."""
     prior: Literal["none", "awp"] = "none"
-    """Facial prior: none, or adaptively weighted maps (TIP 2024): regions lie at 18 points that action units move, or
-    at all 68 landmarks."""
+    """Facial prior: none, or adaptively weighted maps (`awp`, TIP 2024), with regions at 18 points that action units
+    move or at all 68 landmarks."""
     prior_regions: Literal["refined", "published"] = "refined"
-    """How regions follow from the prior. `refined`: heat maps are those of the prior, corrected by the network, of sum
-    one. `published`, for weights trained so: the maps as they are, points at pixel * 2 / width - 1; with `pca_based` no
-    learned weight reaches the motion then."""
+    """Heat maps of regions with a prior. `refined`: maps of the prior, corrected by the network and normalised to sum
+    1. `published`, for published weights: unchanged maps, points at pixel * 2 / width - 1; with `pca_based`, no learned
+    weight then has any effect on the motion."""
     prior_params: PriorParams = PriorParams()
-    """Maps of the facial prior."""
+    """Maps of the facial prior, used unless `prior: none`."""
     align_corners: bool = True
-    """Grid convention of picture sampling; weights trained with torch >= 1.3 need false, older ones true."""
+    """`align_corners` of image sampling; published weights need false if trained with torch >= 1.3, otherwise true."""
     resize_align_corners: bool = True
-    """Grid convention of resizing deformation and occlusion map; all published weights need false, with which a
-    deformation that moves nothing shifts the picture by up to 1.5 pixels of 256."""
+    """`align_corners` of resizing deformation and occlusion map. All published weights need false, with which an
+    identity deformation shifts the image by up to 1.5 pixels of 256."""
     num_regions: PositiveInt = 10
-    """Regions."""
+    """Number of regions; 18 or 68 with `prior: awp`."""
     num_channels: Literal[3] = 3
-    """Colour channels."""
+    """Number of colour channels."""
     estimate_affine: bool = True
-    """An affine map for every region instead of a shift alone."""
+    """Estimate an affine frame of every region instead of a position only."""
     region_affine: Literal["symmetric", "principal"] = "symmetric"
     """Affine frame of a region with covariance C (`pca_based`): the symmetric root of C, which is smooth, or, as
-    published, its principal axes, which follow a turning region but turn with every noise of a round one."""
+    published, its principal axes, which follow a rotating region but also the noise of a round one."""
     revert_axis_swap: bool = True
-    """Undo the arbitrary sign of the principal axes; symmetric roots have none."""
+    """Remove the arbitrary sign of the principal axes; no effect on symmetric roots, which have none."""
     relative_covar: Literal["moved", "driving"] = "moved"
-    """Heat maps of `mode: relative` have the shape of the region that moves, or, as published, that of the driving
-    one."""
+    """Covariance of the heat maps in `mode: relative`: that of the moved region or, as published, of the driving
+    region."""
     bg_predictor_params: RegionBackgroundParams = RegionBackgroundParams()
+    """Predictor of the background's motion."""
     region_predictor_params: RegionPredictorParams = RegionPredictorParams()
+    """Region predictor."""
     generator_params: MraaGeneratorParams = MraaGeneratorParams()
+    """Generator."""
     avd_network_params: MraaAVDNetworkParams = MraaAVDNetworkParams()
     """Network of `--mode train_avd`."""
 
 
 class MraaLossWeights(PictureWeights):
+    """Weights of the losses; 0 disables a loss."""
+
     equivariance_shift: NonNegativeFloat = 10.0
-    """Weight of the regions' equivariance under random warps (without a prior, which gives their places)."""
+    """Weight of the equivariance of region positions under random warps (without a prior only)."""
     equivariance_affine: NonNegativeFloat = 10.0
-    """Weight of their affine maps' equivariance."""
+    """Weight of the equivariance of affine frames under random warps."""
     motion: NonNegativeFloat = 0.0
-    """Weight of the mean length of the motion in pixels: keeps what gives no hint of motion at rest."""
+    """Weight of the mean displacement in pixels, which keeps regions without visible motion at rest; 0 disables it."""
 
 
 class MraaTrainParams(PictureTrainParams):
+    """Settings of `--mode train`."""
+
     lr: NonNegativeFloat = 2e-4
-    """Learning rate of every network."""
+    """Learning rate of all networks."""
     lr_zones: NonNegativeFloat = 0.01
-    """Learning rate of the regions' zones (`pixelwise_flow_predictor_params.locality`), a few hundred numbers."""
+    """Learning rate of the regions' zones (`pixelwise_flow_predictor_params.locality`), a few hundred
+    parameters."""
     loss_weights: MraaLossWeights = MraaLossWeights()
+    """Weights of the losses; 0 disables a loss."""
 
 
 class MraaConfig(Config):
+    """Experiment of the family `mraa`."""
+
     model_params: MraaModelParams
-    """Networks."""
+    """Settings of the networks."""
     train_params: MraaTrainParams = MraaTrainParams()
-    """`--mode train`."""
+    """Settings of `--mode train`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "MraaConfig":

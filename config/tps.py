@@ -21,54 +21,68 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 
 
 class TpsCommonParams(Section):
+    """Options that several networks share."""
+
     num_tps: PositiveInt = 10
-    """Thin-plate splines, each through five keypoints."""
+    """Number of thin-plate splines, each through five keypoints; 10 with `keypoints: landmarks`."""
     num_channels: Literal[3] = 3
-    """Colour channels."""
+    """Number of colour channels."""
     bg: bool = True
-    """Predict the background's affine movement; false holds the background still."""
+    """Predict an affine motion of the background; false keeps the background still."""
     multi_mask: bool = True
-    """One occlusion map for each level of the inpainting network instead of one in all."""
+    """Predict one occlusion map per level of the inpainting network instead of a single one."""
 
 
 class InpaintingParams(Section):
+    """Inpainting network."""
+
     block_expansion: PositiveInt = 64
-    """Channels of the first level; each level below has twice as many."""
+    """Number of channels of the first level, doubled at each lower level."""
     max_features: PositiveInt = 512
-    """Upper limit of the channels of a level."""
+    """Largest number of channels of any level."""
     num_down_blocks: PositiveInt = 3
-    """Levels below the first."""
+    """Number of downsampling levels; each halves height and width."""
 
 
 class TpsDenseMotionParams(HourglassParams):
+    """Dense motion network."""
+
     kp_variance: PositiveFloat = 0.01
-    """Variance of the keypoint heat maps, in squared half frame widths."""
+    """Variance of the keypoint heat maps in squared normalised units (1 = half the frame width)."""
     locality: PositiveFloat | None = None
-    """Initial reach of a zone around each keypoint in which its spline prevails, in root-mean-square radii of the
-    keypoints; position and shape of the zones are learned, and the network corrects the shares that they give. null:
-    the network finds the shares alone, as published."""
+    """Initial reach of a zone around each keypoint in which its spline dominates, relative to the root-mean-square
+    radius of the keypoints. Position and shape of the zones are learned, and the network corrects the shares that they
+    give. null: the network predicts the shares alone, as published."""
     background_logit: float = -4.0
-    """Initial share of the background beside the zones, as a logit: 0 is that of a spline at one of its keypoints."""
+    """Initial logit of the background with zones; 0 equals that of a spline at one of its keypoints."""
     initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """Value with which occlusion maps start (1 keeps the warped source). null: about one half, as published."""
+    """Initial value of the occlusion maps, in (0, 1); 1 keeps the warped source. null: random and near 0.5, as
+    published."""
 
 
 class TpsModelParams(ModelParams):
+    """Settings of the networks."""
+
     family: Literal["tps"]
     """Thin-plate-spline motion model (TPSMM, CVPR 2022)."""
     keypoints: Literal["learned", "landmarks"] = "learned"
-    """`learned`: a ResNet-18 finds them in the picture. `landmarks`: groups of five of the 68 facial landmarks."""
+    """Keypoints of the splines. `learned`: predicted by a ResNet-18. `landmarks`: ten groups of five of the 68 facial
+    landmarks."""
     landmark_groups: Literal["spread", "megc2022"] = "spread"
-    """Which landmarks form a spline: spread over the face, or the order of MEGC2022-Generation (ill-conditioned)."""
+    """Grouping of the landmarks: `spread` over the face, or `megc2022`, neighbouring landmarks as in
+    MEGC2022-Generation, which make ill-conditioned splines."""
     landmark_activation: Literal["linear", "sigmoid"] = "linear"
-    """`sigmoid` squashes pixel coordinates as MEGC2022-Generation does, which collapses them to one corner."""
+    """`sigmoid` applies a sigmoid to pixel coordinates as MEGC2022-Generation does, which maps nearly all of them to
+    one corner; `linear` keeps coordinates."""
     tps_regularization: Literal["exact", "tpsmm"] = "exact"
-    """`exact`: equal keypoints give the identity. `tpsmm`: 0.01 on the whole system, for weights trained with it."""
+    """Regularisation of the splines. `exact`: equal keypoints give the identity. `tpsmm`, for published weights: 0.01
+    added to the whole system."""
     au_conditioning: Literal["none", "concat", "film"] = "none"
-    """How the action-unit difference of driving and source enters the inpainting network. `concat`: as constant
-    channels, as published, which normalisation all but removes. `film`: it scales and shifts normalised features and
-    the picture where in the face each unit acts, by the landmarks; without a difference nothing changes."""
+    """Use of the action-unit difference between driving and source in the inpainting network. `concat`, as published:
+    constant channels, which the following normalisation nearly removes. `film`: scales and shifts normalised features
+    and the image in the face region of each unit, which the landmarks give; a difference of zero changes nothing."""
     common_params: TpsCommonParams = TpsCommonParams()
+    """Options that several networks share."""
     generator_params: InpaintingParams = InpaintingParams()
     """Inpainting network."""
     dense_motion_params: TpsDenseMotionParams = TpsDenseMotionParams()
@@ -78,59 +92,66 @@ class TpsModelParams(ModelParams):
 
 
 class TpsLossWeights(PictureWeights):
+    """Weights of the losses; 0 disables a loss."""
+
     equivariance_value: NonNegativeFloat = 10.0
-    """Weight of the keypoints' equivariance under random warps (learned keypoints only)."""
+    """Weight of the equivariance of keypoints under random warps (learned keypoints only)."""
     warp_loss: NonNegativeFloat = 10.0
-    """Weight of the difference of the warped source's and the driving frame's features."""
+    """Weight of the difference between features of the warped source and of the driving frame."""
     bg: NonNegativeFloat = 10.0
-    """Weight of the background's forward-backward consistency."""
+    """Weight of the forward-backward consistency of the background's motion."""
     motion: NonNegativeFloat = 0.0
-    """Weight of the mean length of the motion in pixels: keeps textureless skin at rest instead of at random."""
+    """Weight of the mean displacement in pixels, which keeps textureless skin at rest; 0 disables it."""
     shading: NonNegativeFloat = 10.0
-    """Weight of the error of furrows and shades (`au_conditioning: film`), local motion put right before."""
+    """Weight of the error of wrinkles and shading (`au_conditioning: film`), measured after compensation of local
+    motion."""
     relative_au: NonNegativeFloat = 0.0
-    """Weight of the relative action-unit constraint: what `au_estimator` sees change in the prediction, over all action
-    units, against the difference that was asked for. A unit that should rest and does not is punished, too."""
+    """Weight of the relative action-unit constraint: error of the action-unit difference between prediction and source,
+    as `au_estimator` measures it, over all units, including those that should not move; 0 disables it."""
 
 
 class CrossIdentityWeights(Section):
-    """Losses of steps in which one person drives another: no true picture exists."""
+    """Weights of the losses of cross-identity steps, for which no true image exists."""
 
     keypoint: NonNegativeFloat = 10.0
-    """Weight of the distance, in half frame widths, by which the picture misses the keypoints it should follow."""
+    """Weight of the distance between wanted and generated keypoints in normalised units (1 = half the frame width)."""
     identity: NonNegativeFloat = 10.0
-    """Weight of the mean absolute difference of prediction and source at an eighth of the size, where a
-    micro-expression is too small to be seen and the face is not."""
+    """Weight of the mean absolute difference of prediction and source at 1/8 of the size, at which the face is visible
+    and a micro-expression is not."""
 
 
 class TpsTrainParams(PictureTrainParams):
+    """Settings of `--mode train`."""
+
     lr_generator: NonNegativeFloat = 2e-4
-    """Learning rate of every network."""
+    """Learning rate of all networks."""
     lr_zones: NonNegativeFloat = 0.01
-    """Learning rate of the keypoints' zones (`dense_motion_params.locality`), a few hundred numbers."""
+    """Learning rate of the keypoints' zones (`dense_motion_params.locality`), a few hundred parameters."""
     lr_shading: NonNegativeFloat = 2e-3
-    """Learning rate of the furrows and shades of the action units (`au_conditioning: film`), maps of half a face."""
+    """Learning rate of the maps of wrinkles and shading of the action units (`au_conditioning: film`)."""
     bg_start: NonNegativeInt = 10
-    """First epoch with background movement."""
+    """First epoch, from 0, in which the background's motion is predicted and trained."""
     dropout_epoch: NonNegativeInt = 35
-    """First epoch without dropout of splines."""
+    """First epoch, from 0, without dropout of splines."""
     dropout_maxp: Probability = 0.3
-    """Largest probability of dropping a spline."""
+    """Largest probability of dropping a spline, in [0, 1)."""
     dropout_startp: Probability = 0.1
-    """Probability in epoch 0."""
+    """Probability of dropping a spline in epoch 0, in [0, 1)."""
     dropout_inc_epoch: PositiveInt = 10
-    """Epochs over which it grows by `dropout_maxp`."""
+    """Number of epochs over which this probability grows by `dropout_maxp`."""
     loss_weights: TpsLossWeights = TpsLossWeights()
+    """Weights of the losses; 0 disables a loss."""
     au_estimator: FilePath | None = None
-    """Checkpoint of `--mode train_au`, for `loss_weights.relative_au`."""
+    """Checkpoint of `--mode train_au`, required by `loss_weights.relative_au`."""
     relative_au_warmup: NonNegativeInt = 0
-    """Epochs over which the weight of that loss grows from zero."""
+    """Number of epochs over which the weight of `relative_au` grows linearly from zero."""
     au_weights: dict[PositiveInt, NonNegativeFloat] = {}
-    """Weights of single action units in that loss, by number; 1 for all others."""
+    """Weights of single action units in the loss `relative_au`, by number; 1 for all others."""
     cross_identity: Fraction = 0.0
-    """Share of the steps in which each person of a batch is driven by the next one, where they differ; those steps
-    train on `relative_au` and `cross_identity_weights` alone."""
+    """Fraction of the training steps, in [0, 1], in which each person of a batch is driven by the next one. These steps
+    use only the losses `relative_au` and `cross_identity_weights`."""
     cross_identity_weights: CrossIdentityWeights = CrossIdentityWeights()
+    """Weights of the losses of cross-identity steps."""
 
     @property
     def needs_au_estimator(self) -> bool:
@@ -146,10 +167,12 @@ class TpsTrainParams(PictureTrainParams):
 
 
 class TpsConfig(Config):
+    """Experiment of the family `tps`."""
+
     model_params: TpsModelParams
-    """Networks."""
+    """Settings of the networks."""
     train_params: TpsTrainParams = TpsTrainParams()
-    """`--mode train`."""
+    """Settings of `--mode train`."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TpsConfig":

@@ -1,4 +1,4 @@
-"""Configuration of the family `warp`: one spline through the landmarks, nothing learned."""
+"""Configuration of the family `warp`: one spline through the landmarks, without training."""
 
 from typing import Literal
 
@@ -7,18 +7,22 @@ from config.sections import ModelParams, NonNegativeFloat, PositiveFloat, Positi
 
 
 class WarpModelParams(ModelParams):
+    """Settings of the networks."""
+
     family: Literal["warp"]
-    """One thin-plate spline through the 68 landmarks; no parameters, nothing to train."""
+    """One thin-plate spline through the 68 landmarks, without parameters to train."""
     smoothing: NonNegativeFloat = 0.0
-    """How far the spline may miss the landmarks for the sake of smoothness, in units of its kernel; 0 hits them."""
+    """Smoothing of the spline, added to the diagonal of its kernel matrix; 0 interpolates the landmarks."""
     forehead: PositiveFloat | None = 0.4
-    """Distance above the brows, in eye distances, of control points that move with the head alone, as do some around
-    it; null: none, and the motion of brows and jaw goes on, growing, into hair and background."""
+    """Distance above the brows, in eye distances, of control points that move with the head only; further ones lie
+    around the head. null: none, so that the motion of brows and jaw is extrapolated into hair and background."""
     steps: PositiveInt = 1
-    """Splines in a row, each for a part of the landmarks' way: more keep the picture from folding where lids close, at
-    so many times the cost."""
+    """Number of consecutive splines, each for an equal part of the displacement. More than one keep the image from
+    folding where lids close; the cost is proportional."""
 
 
 class WarpConfig(Config):
+    """Experiment of the family `warp`."""
+
     model_params: WarpModelParams
     """The spline."""

@@ -1,4 +1,4 @@
-"""Models with their first weights, and the frozen networks that losses need."""
+"""Building of models, and loading of the frozen loss networks."""
 
 import re
 from importlib import import_module
@@ -18,14 +18,14 @@ VGG19_FILE = "vgg19-dcbb9e9d.pth"
 
 
 def build_model(config: Config) -> MotionModel:
-    """A family's model with random weights; its class is imported when it is first asked for."""
+    """Build a family's model with random weights; its class is imported on first use."""
     module, name = FAMILIES[config.family].model.split(":")
     model: MotionModel = getattr(import_module(module), name)(config.model_params)
     return model
 
 
 def initial_model(config: Config) -> MotionModel:
-    """A model with the random weights of the config's seed.
+    """Build a model with random weights from the config's seed.
 
     Raises:
         UserError: sizes of networks that do not fit together.
@@ -38,10 +38,10 @@ def initial_model(config: Config) -> MotionModel:
 
 
 def load_au_estimator(path: Path) -> AUEstimator:
-    """The frozen action-unit estimator of `--mode train_au`.
+    """Load the frozen action-unit estimator of `--mode train_au`.
 
     Raises:
-        CheckpointError: no checkpoint, or one of something else.
+        CheckpointError: no checkpoint, or one of another mode.
     """
     contents = read_checkpoint(path)
     if "au_estimator" not in contents:
@@ -52,27 +52,27 @@ def load_au_estimator(path: Path) -> AUEstimator:
 
 
 def load_vgg19(weights: str) -> VGG19:
-    """The feature network of the perceptual loss.
+    """Load the feature network of the perceptual loss.
 
     Args:
         weights: `imagenet` (torchvision's, downloaded once), `random`, or a file in torchvision's format.
     Raises:
-        CheckpointError: the weights cannot be had; says which file, where it was looked for and how to provide it.
+        CheckpointError: the weights are missing; the message names the file, its folder and how to provide it.
     """
     network = VGG19()
     if weights == "random":
         return network
     state = _torchvision_vgg19() if weights == "imagenet" else read_checkpoint(Path(weights))
-    ours = {}
+    own = {}
     for key, value in network.state_dict().items():
         published = re.sub(r"^slice\d+\.", "features.", key)
         if key in ("mean", "std"):
-            ours[key] = value
+            own[key] = value
         elif published in state:
-            ours[key] = state[published]
+            own[key] = state[published]
         else:
             raise CheckpointError(f"{weights}: expected torchvision's VGG-19 with {published}, found other keys")
-    network.load_state_dict(ours, strict=True)
+    network.load_state_dict(own, strict=True)
     return network
 
 

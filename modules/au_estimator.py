@@ -1,7 +1,7 @@
-"""Action units of a face from its picture, and above all their difference between two pictures of one face.
+"""Action units of a face in an image, and their difference between two images of the same face.
 
-Every face is first brought to one shape by its landmarks and cut into halves, the right one mirrored, so that one
-half's networks and maps serve all faces and both sides.
+Every face is first warped to one shape by its landmarks and split into halves, the right one mirrored, so that the
+networks and maps of one half serve all faces and both sides.
 
 Dimension letters: B batch, H x W image, h x w map, A = 17 action units, N pixels, K columns.
 """
@@ -18,39 +18,39 @@ from modules.face_frame import (
     ACTION_UNITS,
     HALF_FACE,
     action_unit_regions,
-    eye_distances_a_pixel,
     half_face_grids,
+    image_to_face_jacobian,
     spread_over_half_face,
 )
 from modules.geometry import GREY, full_precision, gaussian_blur, sample, slope
+from modules.losses import total
 from modules.model import Optimiser, Trainable
 
-_MAPS = (32, 19)  # size of the learned maps; they are smooth
-_SCALES = ((1.2, 1), (2.4, 2))  # standard deviation of a blur, and the step with which its pixels are taken
-_UNIT = 0.03  # eye distances: about one pixel of half a face, in which motion is counted
-_CONTRAST = 4.0  # pixels over which contrast is evened out
+_MAPS = (32, 19)  # size of the learned maps, which are smooth
+_SCALES = ((1.2, 1), (2.4, 2))  # standard deviation of the blur, and stride of the pixels used
+_UNIT = 0.03  # unit of motion in eye distances, about one pixel of half a face
+_CONTRAST = 4.0  # standard deviation, in pixels, of the local normalisation of contrast
 _NUISANCE_RIDGE = 1e-4
-_CHANCE = 0.15  # correlation of a unit's column with a change that is put down to chance, in faces never trained on
-_LEAST = 1e-12  # squared length, the least: its root has a finite gradient
+_CHANCE = 0.15  # correlation of a unit's column with the change that occurs by chance in faces outside the training set
+_SMALLEST = 1e-12  # lower limit of a squared length, so that the gradient of its root is finite
 
 
 class AUEstimator(Trainable):
-    """Intensities of a face by a small network; differences by the motion and the shading that explain them.
+    """Estimate intensities by a small network, and differences by the motion and shading that explain them.
 
-    A network that reads intensities off one picture cannot tell a low brow from a lowered one, and what it learns of
-    few faces does not hold for others. The difference of two pictures of a face is, for small motion, a sum over
-    action units of intensity times (motion along the picture's own gradient + shading). `difference` solves for the
-    intensities by least squares, beside free illumination and head motion, for the few units that act at a time; motion
-    and shading of each unit are learned maps of half a face. The face itself enters through its gradient alone.
-    Training lets all units act, so that one which explains what another one did is seen, and unlearned.
+    A network that estimates intensities from one image cannot distinguish a low brow from a lowered one, and trained on
+    few faces it does not generalise. For small motion, the difference of two images of a face is a sum over action
+    units of intensity times (motion along the image gradient + shading). `difference` solves for the intensities by
+    sparse least squares together with illumination and head motion; motion and shading of each unit are learned maps of
+    half a face. The face itself enters only through its image gradient. Training is not sparse, so that a unit that
+    explains the motion of another one is corrected.
 
     Args:
         landmark_motion: (A, 68, 2) displacement of the landmarks of the left half by each unit at full intensity, x
-            lateral, y down, eye distances; where the learned motion starts. None leaves it out, for weights to be
-            loaded.
+            lateral, y down, in eye distances; initial value of the learned motion. None for weights to be loaded.
     Source: linear appearance models fitted by least squares: active appearance models (Cootes et al., 2001), optical
-        flow in a parametric basis (Bergen et al., 1992); sparse coefficients (Tibshirani, 1996), their threshold
-        in proportion to what is to be explained (Belloni et al., 2011).
+        flow in a parametric basis (Bergen et al., 1992); sparse coefficients (Tibshirani, 1996), threshold
+        relative to the change to be explained (Belloni et al., 2011).
     """
 
     network_names: ClassVar[tuple[str, ...]] = ("au_estimator",)
@@ -61,40 +61,40 @@ class AUEstimator(Trainable):
         self.au_estimator = _Networks(landmark_motion)
 
     def forward(self, image: Tensor, landmarks: Tensor) -> Tensor:
-        """Intensities of a face.
+        """Estimate the intensities of a face.
 
         Args:
             image: (B, 3, H, W) in [0, 1].
             landmarks: (B, 68, 2), xy in [-1, 1].
         Returns:
-            (B, A, 2) in [0, 1], left and right half of the subject.
+            (B, A, 2) in [0, 1], left and right half of the subject's face.
         """
         with full_precision(image):
             return torch.sigmoid(self.au_estimator.intensity_logits(self.halves(image, landmarks)))
 
     def difference(self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None = None) -> Tensor:
-        """Action units of one picture minus those of another one of the same face.
+        """Estimate the action units of one image minus those of another image of the same face.
 
         Args:
-            source, driving: (B, 3, H, W) in [0, 1], the head in one pose.
+            source, driving: (B, 3, H, W) in [0, 1], with the head in the same pose.
             landmarks: (B, 68, 2), xy in [-1, 1], of the source.
-            source_au: (B, A, 2) in [0, 1], intensities of the source where they are known: none falls below 0 or rises
-                above 1.
+            source_au: (B, A, 2) in [0, 1], intensities of the source if they are known, which limit the difference so
+                that intensities stay in [0, 1].
         Returns:
-            (B, A, 2), left and right half; differentiable in both pictures.
+            (B, A, 2), driving minus source, left and right half; differentiable in both images.
         """
         with full_precision(source):
-            halves = (self.halves(picture, landmarks) for picture in (source, driving))
-            return self.difference_of_halves(*halves, landmarks, source_au)
+            first, second = self.halves(source, landmarks), self.halves(driving, landmarks)
+            return self.difference_of_halves(first, second, landmarks, source_au)
 
     def halves(self, image: Tensor, landmarks: Tensor) -> Tensor:
-        """Grey halves of faces in one shape.
+        """Warp faces to the mean shape and split them into grey halves.
 
         Args:
             image: (B, 3, H, W) in [0, 1].
-            landmarks: (B, 68, 2), xy in [-1, 1]: where the face at rest is, in the picture's head pose.
+            landmarks: (B, 68, 2), xy in [-1, 1], of the face at rest in the image's head pose.
         Returns:
-            (2B, 1, *HALF_FACE), left and right half by turns.
+            (2B, 1, *HALF_FACE), left and right half alternating.
         """
         grey = (image.float() * image.new_tensor(GREY)[:, None, None]).sum(1, keepdim=True)
         both = grey[:, None].expand(-1, 2, -1, -1, -1).flatten(0, 1)
@@ -103,7 +103,7 @@ class AUEstimator(Trainable):
     def difference_of_halves(
         self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None = None
     ) -> Tensor:
-        """As `difference`, for halves of faces; the head may have moved between the pictures they were taken from.
+        """Like `difference`, for halves of faces; the head pose of the two images may differ.
 
         Args:
             source, driving: (2B, 1, *HALF_FACE), from `halves`.
@@ -114,12 +114,13 @@ class AUEstimator(Trainable):
     def _explained(
         self, source: Tensor, driving: Tensor, landmarks: Tensor, source_au: Tensor | None, chance: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """The differences, the columns (2B, K, N) that explain the change and the change itself (2B, N)."""
+        """Differences (B, A, 2), columns (2B, K, N) that explain the change, and the change (2B, N)."""
         landmarks = landmarks.float()
-        steps = eye_distances_a_pixel(landmarks, half_face_grids(landmarks)).flatten(0, 1)  # -> (2B, h, w, 2, 2)
+        steps = image_to_face_jacobian(landmarks, half_face_grids(landmarks)).flatten(0, 1)  # -> (2B, h, w, 2, 2)
         columns, change = self.au_estimator.columns(source, driving, steps)
         rest = None if source_au is None else source_au.float().clamp(0, 1).mT.flatten(0, 1)  # -> (2B, A)
-        return self.au_estimator.solve(columns, change, rest, chance).unflatten(0, (-1, 2)).mT, columns, change
+        found = self.au_estimator.solve(columns, change, rest, chance)  # -> (2B, A)
+        return found.view(-1, 2, found.shape[1]).mT, columns, change
 
     # --- training ----------------------------------------------------------------------------------------------------
 
@@ -136,26 +137,25 @@ class AUEstimator(Trainable):
         return {"optimizer_au": Optimiser(adam, ("au_estimator",), {"au_estimator": 1.0})}
 
     def losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weighted losses of pairs of frames: differences, how well they explain the change, intensities, smoothness.
+        """See `Trainable.losses`: errors of differences, explanation and intensities, and regularisation of the maps.
 
         Args:
-            batch: see `Trainable.losses`; the head in one pose in both frames.
+            batch: see `Trainable.losses`; the head pose is the same in both frames.
             epoch: from 0.
         """
         weights, network = self.train_params.loss_weights, self.au_estimator
-        source, driving = _disguised(batch["source"], batch["driving"])
-        landmarks = batch["source_landmarks"]
-        halves = [self.halves(picture, landmarks) for picture in (source, driving)]
-        found, columns, change = self._explained(*halves, landmarks, batch["source_au"], chance=0.0)
-        wanted = batch["au_diff"]
+        landmarks, wanted = batch["source_landmarks"], batch["au_diff"]
+        images = _randomise_appearance(batch["source"], batch["driving"])
+        source, driving = (self.halves(image, landmarks) for image in images)
+        found, columns, change = self._explained(source, driving, landmarks, batch["source_au"], chance=0.0)
         moving = 1 + 4 * (wanted.abs() > 0.02)  # most units rest most of the time
         explained = torch.einsum("bk,bkn->bn", wanted.mT.flatten(0, 1), columns[:, : len(ACTION_UNITS)])
-        intensity = torch.sigmoid(network.intensity_logits(halves[1]))
+        intensity = torch.sigmoid(network.intensity_logits(driving))
         losses = {
             "difference": weights.difference * (moving * _huber(found - wanted)).mean(),
             "explanation": weights.explanation * (change - explained).square().mean(),
             "intensity": weights.intensity * _huber(intensity - batch["source_au"] - wanted).mean(),
-            "roughness": weights.roughness * sum(_roughness(m) for m in (network.motion, network.shading)),
+            "roughness": weights.roughness * total(_roughness(m) for m in (network.motion, network.shading)),
             "motion": weights.motion * network.motion.square().mean(),
             "shading": weights.shading * network.shading.square().mean(),
         }
@@ -163,14 +163,16 @@ class AUEstimator(Trainable):
 
 
 class RelativeAULoss(nn.Module):
-    """Relative action-unit constraint: the prediction shows the difference that was asked for, and no other.
+    """Relative action-unit constraint: error of the action-unit difference that the prediction shows.
 
     Args:
         estimator: frozen.
-        weights: of single action units, by number; 1 for all others.
+        weights: weights of single action units, by number; 1 for all others.
     Raises:
-        ValueError: a number that is none of the action units.
+        ValueError: a number that is not an action unit of the estimator.
     """
+
+    weights: Tensor
 
     def __init__(self, estimator: AUEstimator, weights: Mapping[int, float]):
         super().__init__()
@@ -183,20 +185,22 @@ class RelativeAULoss(nn.Module):
     def forward(
         self, source: Tensor, prediction: Tensor, landmarks: Tensor, source_au: Tensor, au_diff: Tensor
     ) -> Tensor:
-        """Weighted mean |A(prediction) - A(source) - dAU| over action units, sides and samples.
+        """Weighted mean of |A(prediction) - A(source) - dAU| over action units, sides and samples.
 
         Args:
-            source, prediction: (B, 3, H, W) in [0, 1], the head in one pose.
+            source, prediction: (B, 3, H, W) in [0, 1], with the head in the same pose.
             landmarks: (B, 68, 2), xy in [-1, 1], of the source.
             source_au: (B, A, 2) in [0, 1], of the source, left and right.
-            au_diff: (B, A, 2) wanted, left and right.
+            au_diff: (B, A, 2), difference that the prediction should show, left and right.
         """
         error = (self.estimator.difference(source, prediction, landmarks, source_au) - au_diff).abs().mean((0, 2))
         return (error * self.weights).sum()
 
 
 class _Networks(nn.Module):
-    """Parameters of the estimator, and what they compute for halves of faces."""
+    """Parameters of the estimator, and the functions of halves of faces that use them."""
+
+    landmark_motion: Tensor
 
     def __init__(self, landmark_motion: Tensor | None):
         super().__init__()
@@ -216,26 +220,26 @@ class _Networks(nn.Module):
         )
 
     def intensity_logits(self, halves: Tensor) -> Tensor:
-        """(2B, 1, h, w) -> (B, A, 2)."""
+        """Logits of the intensities: (2B, 1, h, w) -> (B, A, 2)."""
         even = halves - gaussian_blur(halves, _CONTRAST)
         even = even / (gaussian_blur(even.square(), _CONTRAST).sqrt() + 0.05)
-        return self.intensity(even).unflatten(0, (-1, 2)).mT
+        return self.intensity(even).view(len(halves) // 2, 2, -1).mT
 
     def columns(self, source: Tensor, driving: Tensor, steps: Tensor) -> tuple[Tensor, Tensor]:
-        """What a unit of each action unit, of head motion and of illumination would change, and what has changed.
+        """Image change per unit of each action unit, of head motion and of illumination, and the observed change.
 
         Args:
             source, driving: (2B, 1, h, w), halves of the faces.
-            steps: (2B, h, w, 2, 2), from `eye_distances_a_pixel`.
+            steps: (2B, h, w, 2, 2), from `image_to_face_jacobian`.
         Returns:
-            (2B, K, N), action units first, and (2B, N).
+            Columns (2B, K, N), action units first, and the observed change (2B, N).
         """
         regions = action_unit_regions(self.motion)[:, None]
-        motion = regions * _grown(self.motion + self.motion_scale * self.landmark_motion)
-        shading = regions * _grown(self.shading)
+        motion = regions * _upsampled(self.motion + self.motion_scale * self.landmark_motion)
+        shading = regions * _upsampled(self.shading)
         head, light = _nuisance(self.motion)
-        motion, weights = torch.cat([motion, head]), _grown(self.log_weight).exp()
-        along = torch.linalg.inv(steps) * _UNIT  # pixels of the half face for a step in the face
+        motion, weights = torch.cat([motion, head]), _upsampled(self.log_weight).exp()
+        along = torch.linalg.inv(steps) * _UNIT  # pixels of the half face per unit of motion
         columns, changes = [], []
         for (blur, stride), weight in zip(_SCALES, weights, strict=True):
             first, second = gaussian_blur(source, blur), gaussian_blur(driving, blur)
@@ -258,15 +262,16 @@ class _Networks(nn.Module):
         return torch.cat(columns, dim=2), torch.cat(changes, dim=1)
 
     def solve(self, columns: Tensor, change: Tensor, rest: Tensor | None, chance: float) -> Tensor:
-        """Sparse regression: few units act at a time, and what the others could explain of a change is chance.
+        """Solve for the intensities by sparse regression: few units act at a time.
 
         Args:
-            columns: (2B, K, N), action units first; change: (2B, N).
+            columns: (2B, K, N), action units first.
+            change: (2B, N).
             rest: (2B, A) in [0, 1], intensities before the change; None sets no limits.
-            chance: correlation of a unit's column with the change up to which the unit rests; 0 lets all act.
+            chance: correlation of a unit's column with the change up to which the unit is 0; 0 lets all units act.
         Returns:
             (2B, A), minimum of squared error + ridge + sum of threshold * |intensity| within the limits; the threshold
-            is `chance` times the length of the column times that of the change, without what head and light explain.
+            is `chance` times the lengths of column and change after removal of head motion and illumination.
         """
         units, count = len(ACTION_UNITS), len(_SCALES) * HALF_FACE[0] * HALF_FACE[1]
         ordered = torch.cat([columns[:, :units], change[:, None], columns[:, units:]], dim=1)
@@ -279,12 +284,12 @@ class _Networks(nn.Module):
         other = other + _NUISANCE_RIDGE * torch.eye(other.shape[-1], device=other.device)
         reduced = own - shared.mT @ torch.linalg.solve(other, shared)  # -> (2B, A + 1, A + 1)
         system, right = reduced[:, :units, :units], reduced[:, :units, units]
-        lengths = reduced.diagonal(dim1=-2, dim2=-1).clamp_min(_LEAST).sqrt()
+        lengths = reduced.diagonal(dim1=-2, dim2=-1).clamp_min(_SMALLEST).sqrt()
         threshold = chance * lengths[:, :units] * lengths[:, units:]
         system = system + torch.diag(self.log_ridge.exp())
         low, high = (-torch.inf, torch.inf) if rest is None else (-rest / self.gain, (1 - rest) / self.gain)
         found = _sparse(system, right, threshold, low, high)
-        # Among the units that act, the solution is linear in the change, and its gradient exact.
+        # Among the units that act, the solution is linear in the change, so that its gradient is exact.
         free = (found != 0) & (found > low) & (found < high)
         held = torch.where(free, 0, found)
         right = torch.where(free, right - threshold * found.sign() - (system @ held[..., None])[..., 0], held)
@@ -301,9 +306,9 @@ def _sparse(
     high: Tensor | float,
     iterations: int = 50,
 ) -> Tensor:
-    """Minimum of x'Sx / 2 - r'x + t'|x| with low <= x <= high: (B, A, A) and (B, A) -> (B, A).
+    """Minimise x'Sx / 2 - r'x + t'|x| with low <= x <= high: (B, A, A) and (B, A) -> (B, A).
 
-    Source: alternating direction method of multipliers (Boyd et al., 2011, Sec. 6.4), columns scaled to one length.
+    Source: alternating direction method of multipliers (Boyd et al., 2011, Sec. 6.4), columns scaled to equal length.
     """
     scale = system.diagonal(dim1=-2, dim2=-1).sqrt()
     scaled = system / (scale[:, :, None] * scale[:, None, :])
@@ -318,12 +323,13 @@ def _sparse(
     return found / scale
 
 
-def _grown(maps: Tensor) -> Tensor:
+def _upsampled(maps: Tensor) -> Tensor:
+    """Learned maps at the size of half a face."""
     return F.interpolate(maps, HALF_FACE, mode="bicubic", align_corners=True)
 
 
 def _nuisance(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Affine head motion (6, 2, h, w) and illumination (3, h, w) of half a face."""
+    """Maps of affine head motion (6, 2, h, w) and of illumination (3, h, w) of half a face."""
     height, width = HALF_FACE
     x = torch.linspace(-1, 1, width, device=like.device).expand(height, width)
     y = torch.linspace(-1, 1, height, device=like.device)[:, None].expand(height, width)
@@ -337,13 +343,13 @@ def _huber(x: Tensor) -> Tensor:
 
 
 def _roughness(maps: Tensor) -> Tensor:
-    return sum(maps.diff(dim=axis, n=2).square().mean() for axis in (-1, -2))
+    return total(maps.diff(dim=axis, n=2).square().mean() for axis in (-1, -2))
 
 
-def _disguised(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
-    """Both pictures of a pair with the same random illumination, contrast and texture, and noise of their own.
+def _randomise_appearance(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+    """Apply the same random illumination, contrast and texture to both images of a pair, and independent noise to each.
 
-    Few people are seen in training; what is learned must not depend on their skin.
+    Training sets hold few people, and the estimator must not depend on their skin.
     """
     batch, _, height, width = source.shape
 
@@ -355,7 +361,7 @@ def _disguised(source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
     gain = torch.exp(field(0.2, 4))
     added = field(0.05, 6) + field(0.03, 24) + field(0.03, 48)
     strength = 0.015 * torch.rand(batch, 1, 1, 1, device=source.device)
-    return tuple(
-        picture.clamp(1e-3, 1) ** gamma * gain + added + strength * torch.randn_like(picture)
-        for picture in (source, driving)
+    first, second = (
+        image.clamp(1e-3, 1) ** gamma * gain + added + strength * torch.randn_like(image) for image in (source, driving)
     )
+    return first, second

@@ -16,7 +16,7 @@ from config.family_sections import BottleneckParams
 Norm = Literal["instance", "batch"]
 
 Modulation = Callable[[Tensor], Tensor]
-"""Changes normalised features, (B, C, h, w) -> (B, C, h, w)."""
+"""Function that changes normalised features: (B, C, h, w) -> (B, C, h, w)."""
 
 
 def _norm(kind: Norm, channels: int) -> nn.Module:
@@ -78,12 +78,12 @@ class ResBlock2d(nn.Module):
 
 
 def level_features(block_expansion: int, max_features: int, level: int) -> int:
-    """Channels of a level: doubled from level to level up to a limit."""
+    """Channels of a level, doubled from level to level up to `max_features`."""
     return min(max_features, block_expansion * 2**level)
 
 
 class Encoder(nn.Module):
-    """Halves the map `num_blocks` times; returns the input and every level, fine to coarse."""
+    """Halve the map `num_blocks` times; returns the input and every level, fine to coarse."""
 
     def __init__(self, block_expansion: int, in_features: int, num_blocks: int, max_features: int, norm: Norm):
         super().__init__()
@@ -98,7 +98,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Doubles the map level by level, each time joined by the encoder's level of that size.
+    """Double the map level by level, each time concatenated with the encoder's level of that size.
 
     `forward` returns every level coarse to fine; the last has `out_features` = block_expansion + in_features channels.
     """
@@ -140,7 +140,7 @@ class Hourglass(nn.Module):
 
 
 class BottleneckNetwork(nn.Module):
-    """The layers of the generators of FOMM and MRAA: encoder, residual blocks, decoder.
+    """Layers of the generators of FOMM and MRAA: encoder, residual blocks, decoder.
 
     Args:
         params: channels, levels and residual blocks.
@@ -169,22 +169,24 @@ class BottleneckNetwork(nn.Module):
         return levels
 
 
-def start_constant(conv: nn.Conv2d, value: float) -> None:
-    """Initialise a convolution so that its output is `value` everywhere."""
-    nn.init.zeros_(conv.weight)
-    assert conv.bias is not None, "the convolution has a bias"
-    nn.init.constant_(conv.bias, value)
+def start_constant(layer: nn.Module, *values: float) -> None:
+    """Initialise a convolution or linear layer so that its output is constant: one value, or one per channel."""
+    with torch.no_grad():
+        layer.get_parameter("weight").zero_()
+        layer.get_parameter("bias").copy_(torch.tensor(values))
 
 
 class AntiAliasInterpolation2d(nn.Module):
-    """Gaussian blur and subsampling; the kernel is a buffer and part of published state dicts.
+    """Gaussian blur and subsampling; the kernel is a buffer in published state dicts.
 
     Args:
         channels: C of the input.
-        scale: size of the output as a part of the input, at most 1; 1 returns the input.
+        scale: size of the output relative to the input, at most 1; 1 returns the input.
         resample: `nearest` (TPSMM: floor(n * scale) samples) or `stride` (FOMM, MRAA: ceil(n * scale) samples).
     Source: FOMM (Siarohin et al., 2019), downsampling before every motion network.
     """
+
+    weight: Tensor
 
     def __init__(self, channels: int, scale: float, resample: Literal["nearest", "stride"]):
         super().__init__()
@@ -196,7 +198,7 @@ class AntiAliasInterpolation2d(nn.Module):
         sigma = (1 / scale - 1) / 2
         self.radius = round(sigma * 4)
         at = torch.arange(2 * self.radius + 1, dtype=torch.float32) - self.radius
-        # At scale 1 the published kernel is 0/0; the NaN is kept, because the buffer is compared with checkpoints.
+        # At scale 1 the published kernel is 0/0; NaN is kept, because checkpoints hold the buffer.
         line = torch.exp(-(at**2) / (2 * sigma**2)) if sigma else torch.full_like(at, torch.nan)
         kernel = line[:, None] * line[None, :]
         kernel = kernel / kernel.sum()
@@ -215,7 +217,7 @@ class AntiAliasInterpolation2d(nn.Module):
 class ImagePyramid(nn.Module):
     """An image at several scales: {scale: (B, C, H * scale, W * scale)}.
 
-    `downs` has the published keys: the scale with a hyphen for the dot.
+    `downs` has the published keys, see `pyramid_key`.
     """
 
     def __init__(self, scales: tuple[float, ...], num_channels: int, resample: Literal["nearest", "stride"]):
@@ -230,10 +232,10 @@ class ImagePyramid(nn.Module):
 
 
 def pyramid_key(scale: float) -> str:
-    """Name of a scale in published state dicts: a hyphen for the dot."""
+    """Key of a scale in published state dicts, a hyphen in place of the dot."""
     return f"{scale:g}".replace(".", "-")
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Number of parameters, buffers left out."""
+    """Number of parameters, without buffers."""
     return sum(prod(parameter.shape) for parameter in module.parameters())

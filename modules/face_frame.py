@@ -1,7 +1,7 @@
-"""Coordinates of the face: where in a face every pixel lies, whoever it is, and which action unit moves what there.
+"""Face coordinates, which are the same for all faces, and the region of the face that each action unit moves.
 
-Face coordinates are those of a mean shape: origin at (0, `_CENTRE`) below the middle between the eyes, x to the
-subject's left, y down, 1 = `_REACH` eye distances. Half-face coordinates are the same for one half, with x growing
+Face coordinates are those of a mean shape: origin `_CENTRE` eye distances below the middle between the eyes, x to the
+subject's left, y down, unit `_REACH` eye distances. Half-face coordinates are the same for one half, with x growing
 towards its ear, so that both halves look alike.
 
 Dimension letters: B batch, H x W image, h x w map, A action units.
@@ -14,7 +14,7 @@ from modules.geometry import make_coordinate_grid
 from modules.thin_plate_spline import TPS
 
 ACTION_UNITS = (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 25, 26, 45)
-"""Numbers of the action units (FACS) that models know, those whose intensity OpenFace 2 estimates."""
+"""Numbers of the action units (FACS) that the models use, those whose intensity OpenFace 2 estimates."""
 
 # Mean of 14 faces at rest, symmetrised: 68 landmarks, iBUG order, in eye distances from the middle between the eyes, x
 # to the subject's left, y down.
@@ -40,18 +40,18 @@ _MEAN_SHAPE = (
     (-0.35, 1.09), (-0.11, 1.08), (0.0, 1.09), (0.11, 1.08), (0.35, 1.09), (0.11, 1.1), (0.0, 1.11), (-0.11, 1.1),
 )
 # fmt: on
-_CENTRE, _REACH = 0.5, 1.45
-_SMOOTHING = 3e-3  # of the splines between two shapes: landmarks are half a pixel off
-_OUTLINE = slice(0, 60)  # without the inner lips, which meet in some faces and are apart in others
+_CENTRE, _REACH = 0.5, 1.45  # eye distances
+_SMOOTHING = 3e-3  # of the splines between two shapes, for landmark errors of half a pixel
+_OUTLINE = slice(0, 60)  # without the inner lips, which are closed in some faces and open in others
 
-_SPREAD = 0.18  # eye distances over which a landmark's value spreads
-_FADING = 0.15  # landmarks' weight below which the value fades
+_SPREAD = 0.18  # standard deviation, in eye distances, of the weight of a landmark
+_FADING = 0.15  # added to the sum of the weights, so that values fade far from all landmarks
 
 HALF_FACE = (96, 56)
-"""Height and width of a map of half a face; about 33 pixels are an eye distance."""
-_HALF_BOX = ((-0.3, 1.3), (-0.95, 1.95))  # lateral and down, eye distances; the halves overlap in the middle
+"""Height and width in pixels of a map of half a face, about 33 pixels per eye distance."""
+_HALF_BOX = ((-0.3, 1.3), (-0.95, 1.95))  # extent, lateral and down, in eye distances; the halves overlap
 
-# Ellipses (lateral, down, half-width, half-height) in eye distances that hold what an action unit moves and folds.
+# Ellipses (lateral, down, half-width, half-height) in eye distances around what an action unit moves or wrinkles.
 # Centres: rules of JAA-Net (Shao et al., 2021) and EAC-Net (Li et al., 2018); extents: FACS (Ekman et al., 2002).
 _REGIONS: dict[int, tuple[float, float, float, float]] = {
     1: (0.25, -0.50, 0.50, 0.55),
@@ -81,10 +81,10 @@ def mean_shape(like: Tensor) -> Tensor:
 
 
 def face_coordinates(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where in the face every pixel of a picture lies.
+    """Face coordinates of every pixel of an image.
 
     Args:
-        landmarks: (B, 68, 2), xy in [-1, 1] of the picture.
+        landmarks: (B, 68, 2), xy in [-1, 1] of the image.
         size: (h, w) in pixels.
     Returns:
         (B, h, w, 2), face coordinates.
@@ -94,12 +94,12 @@ def face_coordinates(landmarks: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def half_face_grids(landmarks: Tensor) -> Tensor:
-    """Where in a picture the pixels of both half faces lie: sampling there gives every face the same shape.
+    """Image positions of the pixels of both half faces; sampling there gives every face the same shape.
 
     Args:
-        landmarks: (B, 68, 2), xy in [-1, 1] of the picture.
+        landmarks: (B, 68, 2), xy in [-1, 1] of the image.
     Returns:
-        (B, 2, *HALF_FACE, 2), xy in [-1, 1]; left half, right half of the subject.
+        (B, 2, *HALF_FACE, 2), xy in [-1, 1]; left and right half of the subject.
     """
     mean = mean_shape(landmarks).expand_as(landmarks)
     spline = TPS(mean[:, _OUTLINE], landmarks[:, _OUTLINE], regularization="exact", smoothing=_SMOOTHING)
@@ -108,15 +108,15 @@ def half_face_grids(landmarks: Tensor) -> Tensor:
     return spline(both).reshape(-1, 2, *HALF_FACE, 2)
 
 
-def eye_distances_a_pixel(landmarks: Tensor, grids: Tensor) -> Tensor:
-    """How a step of a pixel in a half face moves in the face itself.
+def image_to_face_jacobian(landmarks: Tensor, grids: Tensor) -> Tensor:
+    """Displacement in the face per pixel of a half face.
 
     Args:
-        landmarks: (B, 68, 2), xy in the picture.
-        grids: (B, 2, *HALF_FACE, 2), from `half_face_grids` of these landmarks.
+        landmarks: (B, 68, 2), xy in the image.
+        grids: (B, 2, *HALF_FACE, 2), from `half_face_grids` for these landmarks.
     Returns:
-        (B, 2, *HALF_FACE, 2, 2): rows lateral and down in eye distances along the line of the eyes; columns the step
-        in x and in y.
+        (B, 2, *HALF_FACE, 2, 2): rows lateral (parallel to the line of the eyes) and down, in eye distances; columns a
+        step of one pixel in x and in y.
     """
     eyes = landmarks[:, 42:48].mean(1) - landmarks[:, 36:42].mean(1)
     distance = eyes.norm(dim=-1, keepdim=True)
@@ -128,7 +128,7 @@ def eye_distances_a_pixel(landmarks: Tensor, grids: Tensor) -> Tensor:
 
 
 def spread_over_half_face(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps of half a face from values at the landmarks, fading where no landmark is near.
+    """Interpolate values at the landmarks to maps of half a face; they fade away from the landmarks.
 
     Args:
         values: (N, 68, C) at the landmarks of the left half and the middle.
@@ -145,7 +145,7 @@ def spread_over_half_face(values: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def sample_half_face(maps: Tensor, coordinates: Tensor) -> Tensor:
-    """Read maps of half a face at face coordinates, once as left and once as right half.
+    """Sample maps of half a face at face coordinates, for the left and for the right half.
 
     Args:
         maps: (B or 1, 2, C, *HALF_FACE): for the left and for the right half.
@@ -160,22 +160,22 @@ def sample_half_face(maps: Tensor, coordinates: Tensor) -> Tensor:
     read = torch.nn.functional.grid_sample(
         maps.float().expand(batch, *maps.shape[1:]).flatten(0, 1), grid.flatten(0, 1), align_corners=True
     )
-    return read.unflatten(0, (batch, 2))
+    return read.view(batch, 2, *read.shape[1:])
 
 
 def action_unit_regions(like: Tensor) -> Tensor:
-    """How far each point of half a face belongs to each action unit: (17, *HALF_FACE) in [0, 1], 1 in the middle."""
+    """Region of each action unit in half a face: (17, *HALF_FACE) in [0, 1], 1 at the centre of the region."""
     return torch.stack([(1 - _squared_radius(_REGIONS[unit], like)).clamp_min(0).sqrt() for unit in ACTION_UNITS])
 
 
 def skin(like: Tensor) -> Tensor:
-    """Half a face without eye and mouth: (*HALF_FACE) in [0, 1]."""
+    """Mask of half a face without eye and mouth: (*HALF_FACE) in [0, 1]."""
     squared = torch.stack([_squared_radius(ellipse, like) for ellipse in (_EYE, _MOUTH)])
     return ((squared - 1) / 0.5).clamp(0, 1).prod(0)
 
 
 def _squared_radius(ellipse: tuple[float, float, float, float], like: Tensor) -> Tensor:
-    """(*HALF_FACE), 1 on the ellipse (lateral, down, half-width, half-height)."""
+    """Squared radius relative to an ellipse (lateral, down, half-width, half-height): (*HALF_FACE), 1 on its rim."""
     (left, right), (top, bottom) = _HALF_BOX
     x = torch.linspace(left, right, HALF_FACE[1], device=like.device)
     y = torch.linspace(top, bottom, HALF_FACE[0], device=like.device)[:, None]
@@ -184,12 +184,12 @@ def _squared_radius(ellipse: tuple[float, float, float, float], like: Tensor) ->
 
 
 def _half_grid(like: Tensor, size: tuple[int, int] = HALF_FACE) -> Tensor:
-    """(*size, 2) face coordinates of the left half's pixels."""
+    """Face coordinates of the pixels of the left half: (*size, 2)."""
     unit = make_coordinate_grid(size, like)
     low, high = (_from_eye_distances(like.new_tensor(corner)) for corner in zip(*_HALF_BOX, strict=True))
     return low + (unit + 1) / 2 * (high - low)
 
 
 def _from_eye_distances(points: Tensor) -> Tensor:
-    """(..., 2) eye distances from the middle between the eyes -> face coordinates."""
+    """Convert eye distances from the middle between the eyes, (..., 2), to face coordinates."""
     return (points - points.new_tensor([0.0, _CENTRE])) / _REACH

@@ -1,7 +1,8 @@
-"""Coordinates, heat maps, sampling and shapes.
+"""Coordinates, heat maps, sampling, shapes, and the transfer of motion.
 
-Points are (x, y) in [-1, 1], where -1 and +1 are the CENTRES of the first and the last pixel (align_corners=True).
-Everything here is float32 in every precision mode: a keypoint in bfloat16 is off by up to 6 pixels of 256.
+Points are (x, y) in normalised units: -1 and +1 are the CENTRES of the first and the last pixel (align_corners=True),
+so that 1 is half the frame's width or height. Everything here is float32 in every precision mode: a keypoint in
+bfloat16 is off by up to 6 pixels of 256.
 
 Dimension letters: B batch, K keypoints, N points, C channels, H x W image, h x w map.
 """
@@ -16,17 +17,22 @@ from torch import Tensor
 from config.sections import MovementScaling
 
 GREY = (0.2989, 0.587, 0.114)
-"""Shares of red, green and blue in grey (ITU-R BT.601, as torchvision's)."""
+"""Weights of red, green and blue in grey (ITU-R BT.601, as in torchvision)."""
 
 
 def full_precision(like: Tensor) -> torch.autocast:
-    """Context in which automatic mixed precision is off on the device of `like`."""
+    """Context that switches automatic mixed precision off on the device of `like`."""
     return torch.autocast(device_type=like.device.type, enabled=False)
 
 
 def expand_batch(x: Tensor, batch: int) -> Tensor:
-    """A tensor of batch 1 seen as one of batch `batch`, without copying."""
+    """Expand a tensor of batch 1 to `batch` without copying; other tensors are returned unchanged."""
     return x.expand(batch, *x.shape[1:]) if len(x) == 1 else x
+
+
+def map_size(x: Tensor) -> tuple[int, int]:
+    """Height and width of a map (..., h, w)."""
+    return x.shape[-2], x.shape[-1]
 
 
 def make_coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
@@ -34,7 +40,7 @@ def make_coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
 
     Args:
         size: (h, w) in pixels.
-        like: tensor whose device the grid lives on.
+        like: tensor on whose device the grid is created.
     Returns:
         (h, w, 2) float32, (x, y) in [-1, 1].
     """
@@ -50,9 +56,9 @@ def kp2gaussian(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     Args:
         kp: (B, K, 2), xy in [-1, 1].
         size: (h, w) in pixels of the map.
-        variance: in squared half frame widths (0.01: a standard deviation of a tenth of the half width).
+        variance: in squared normalised units; 0.01 is a standard deviation of a twentieth of the frame.
     Returns:
-        (B, K, h, w) in [0, 1], largest at the pixel nearest the keypoint.
+        (B, K, h, w) in [0, 1], maximum at the pixel nearest the keypoint.
     Raises:
         ValueError: the last axis of `kp` is not 2, or variance <= 0.
     Source: FOMM (Siarohin et al., 2019), heat maps of the dense motion network.
@@ -75,7 +81,7 @@ def sample(
 
     Args:
         image: (B, C, H, W).
-        grid: (B, h, w, 2), xy in [-1, 1]: where each output pixel comes from.
+        grid: (B, h, w, 2), xy in [-1, 1]: position that each output pixel is read from.
         align_corners: False only for published FOMM and MRAA weights of torch >= 1.3.
     Returns:
         (B, C, h, w) float32.
@@ -86,7 +92,7 @@ def sample(
 
 
 def resize_map(x: Tensor, size: tuple[int, int], *, align_corners: bool = True) -> Tensor:
-    """Bilinear resize of a map: (B, C, h, w) -> (B, C, *size); the input itself where the size is already right."""
+    """Bilinear resize of a map: (B, C, h, w) -> (B, C, *size); the input itself if it has that size."""
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=align_corners)
@@ -102,13 +108,13 @@ def resize_grid(grid: Tensor, size: tuple[int, int], *, align_corners: bool = Tr
 
 @dataclass(frozen=True)
 class GridConvention:
-    """Where calls that read or resize a map take -1 and +1 to lie; coordinates have them at the centres of pixels.
+    """Values of `align_corners` for sampling and for resizing; coordinates are always at the centres of pixels.
 
     Attributes:
-        sampling: `align_corners` of sampling. False: weights that FOMM and MRAA trained with torch >= 1.3; the picture
-            is shifted by up to half a pixel, away from its centre.
-        resizing: `align_corners` of resizing. False: every published weight of FOMM and MRAA; a deformation at a
-            quarter of 256 pixels that moves nothing shifts the picture by up to 1.5 pixels.
+        sampling: False for weights that FOMM and MRAA trained with torch >= 1.3; the image is shifted away from its
+            centre by up to half a pixel.
+        resizing: False for every published weight of FOMM and MRAA; an identity deformation of 64 x 64 then shifts an
+            image of 256 x 256 by up to 1.5 pixels.
     """
 
     sampling: bool = True
@@ -116,7 +122,7 @@ class GridConvention:
 
 
 CENTRED = GridConvention()
-"""Sampling and resizing agree with the coordinates: what moves nothing changes nothing."""
+"""Sampling and resizing agree with the coordinates, so that the identity changes nothing."""
 
 
 def warp_features(features: Tensor, deformation: Tensor, convention: GridConvention = CENTRED) -> Tensor:
@@ -125,11 +131,11 @@ def warp_features(features: Tensor, deformation: Tensor, convention: GridConvent
     Args:
         features: (B, C, h, w).
         deformation: (B, h', w', 2) absolute sampling coordinates in [-1, 1].
-        convention: other than centred for published FOMM and MRAA weights alone.
+        convention: other than centred only for published FOMM and MRAA weights.
     Returns:
-        (B, C, h, w) float32, zero where the deformation points outside.
+        (B, C, h, w) float32, zero outside the frame.
     """
-    grid = resize_grid(deformation, features.shape[-2:], align_corners=convention.resizing)
+    grid = resize_grid(deformation, map_size(features), align_corners=convention.resizing)
     return sample(features, grid, align_corners=convention.sampling)
 
 
@@ -140,12 +146,12 @@ def spatial_softmax(logits: Tensor, temperature: float) -> Tensor:
 
 def heatmap_mean(heatmap: Tensor) -> Tensor:
     """Mean position of heat maps that sum to one: (B, K, h, w) -> (B, K, 2), xy in [-1, 1] of the map itself."""
-    grid = make_coordinate_grid((heatmap.shape[2], heatmap.shape[3]), heatmap)
+    grid = make_coordinate_grid(map_size(heatmap), heatmap)
     return torch.einsum("bkhw,hwc->bkc", heatmap.float(), grid)
 
 
 def inverse_2x2(matrix: Tensor, least_determinant: float = 1e-6) -> Tensor:
-    """Inverse of (..., 2, 2); a determinant nearer to zero than the least counts as that, so that it stays finite."""
+    """Inverse of (..., 2, 2); determinants are kept away from zero by at least `least_determinant`, to stay finite."""
     (a, b), (c, d) = (row.unbind(-1) for row in matrix.float().unbind(-2))
     determinant = a * d - b * c
     least = torch.where(determinant < 0, -least_determinant, least_determinant)
@@ -155,7 +161,7 @@ def inverse_2x2(matrix: Tensor, least_determinant: float = 1e-6) -> Tensor:
 
 
 def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
-    """Gaussian blur of a map, its border going on outside.
+    """Gaussian blur of a map with replicated border.
 
     Args:
         x: (B, C, H, W), H and W above 3 sigma.
@@ -168,30 +174,31 @@ def gaussian_blur(x: Tensor, sigma: float) -> Tensor:
     line = torch.exp(-0.5 * (at / sigma) ** 2)
     line = (line / line.sum()).to(x.dtype)
     flat = F.pad(x.flatten(0, 1)[:, None], (radius,) * 4, mode="replicate")
-    return F.conv2d(F.conv2d(flat, line[None, None, None]), line[None, None, :, None])[:, 0].unflatten(0, x.shape[:2])
+    return F.conv2d(F.conv2d(flat, line[None, None, None]), line[None, None, :, None]).view_as(x)
 
 
 def slope(x: Tensor, axis: int) -> Tensor:
-    """Central differences of (..., H, W) along axis -1 or -2, a pixel as unit, zero at the ends."""
+    """Central differences of (..., H, W) per pixel along axis -1 or -2, zero at both ends."""
     length = x.shape[axis]
     inner = (x.narrow(axis, 2, length - 2) - x.narrow(axis, 0, length - 2)) / 2
     return F.pad(inner, (1, 1, 0, 0) if axis == -1 else (0, 0, 1, 1))
 
 
 def aligned(picture: Tensor, target: Tensor, window: float, noise: float, iterations: int = 2) -> Tensor:
-    """A picture with what little local motion parts it from another one undone.
+    """Warp an image so that small local motion between it and a target is compensated.
 
     Args:
-        picture: (B, C, H, W) in [0, 1], what is moved.
+        picture: (B, C, H, W) in [0, 1], the image to be warped.
         target: (B, C, H, W) in [0, 1].
-        window: standard deviation, pixels, of the neighbourhood that moves as one.
-        noise: grey levels a pixel, in [0, 1], that stand for no motion: smooth skin stays.
-        iterations: each reaches about as far as an edge is wide.
+        window: standard deviation in pixels of the neighbourhood that moves as one.
+        noise: difference of neighbouring pixels, in [0, 1], below which no motion is estimated, so that smooth skin
+            stays.
+        iterations: each compensates at most one pixel of motion per axis.
     Returns:
-        (B, C, H, W); how bright a smooth place is does not change.
+        (B, C, H, W); the brightness of smooth regions does not change.
     Source: Lucas and Kanade (1981), regularised.
     """
-    height, width = picture.shape[-2:]
+    height, width = map_size(picture)
     half = picture.new_tensor([(width - 1) / 2, (height - 1) / 2])
     grid = make_coordinate_grid((height, width), picture)
     shift = torch.zeros_like(grid).expand(len(picture), -1, -1, -1)  # pixels
@@ -208,8 +215,8 @@ def aligned(picture: Tensor, target: Tensor, window: float, noise: float, iterat
 
 
 def motion_length(deformation: Tensor, image: Tensor) -> Tensor:
-    """Mean length of a deformation's motion, pixels of the image: (B, h, w, 2) and (B, C, H, W) -> scalar."""
-    height, width = image.shape[-2:]
+    """Mean displacement of a deformation in pixels of the image: (B, h, w, 2) and (B, C, H, W) -> scalar."""
+    height, width = map_size(image)
     change = deformation - make_coordinate_grid((deformation.shape[1], deformation.shape[2]), deformation)
     pixels = change * change.new_tensor([(width - 1) / 2, (height - 1) / 2])
     return (pixels.square().sum(-1) + 1e-8).sqrt().mean()
@@ -231,13 +238,13 @@ def apply_homography(matrix: Tensor, points: Tensor) -> Tensor:
 
 
 def robust_similarity(source: Tensor, target: Tensor, iterations: int = 5) -> Tensor:
-    """The similarity that takes most points of one shape to another; points that move on their own count little.
+    """Fit the similarity from one shape to another with little weight on points that move on their own.
 
     Args:
         source, target: (B, N, 2).
-        iterations: of reweighting; the weight of a point falls with its squared residual over the median one.
+        iterations: of reweighting; the weight of a point falls with the ratio of its squared residual to the median.
     Returns:
-        (B, 2, 3): scaled rotation, shift.
+        (B, 2, 3): scaled rotation and translation.
     Source: Geman-McClure weights (Geman and McClure, 1987) in iteratively reweighted least squares.
     """
     source, target = source.float(), target.float()
@@ -297,7 +304,7 @@ def _scaled_rotation(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 def hull_area(points: Tensor) -> Tensor:
     """Area of the convex hull of each point set: (B, N, 2) -> (B,).
 
-    Source: monotone chain (Andrew, 1979); FOMM scales relative movement by the root of this area.
+    Source: monotone chain (Andrew, 1979).
     """
     return points.new_tensor([_hull_area(sorted({(x, y) for x, y in shape})) for shape in points.double().tolist()])
 

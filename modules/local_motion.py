@@ -1,4 +1,4 @@
-"""Local motions of keypoints or regions, mixed by learned maps into one deformation; shared by the families.
+"""Local motions of keypoints or regions, combined by learned maps into one deformation; shared by the families.
 
 Dimension letters: B batch, K local motions, N keypoints, C channels, H x W image, h x w map of the network.
 """
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 from config.family_sections import HourglassParams
 from modules.blocks import AntiAliasInterpolation2d, Hourglass, start_constant
-from modules.geometry import GridConvention, make_coordinate_grid, resize_grid, resize_map, sample
+from modules.geometry import GridConvention, make_coordinate_grid, map_size, resize_grid, resize_map, sample
 
-_SHARPNESS = 4.0
-_LEAST_RADIUS = 0.1  # half frame widths; learned keypoints begin in one place
-_LEAST_LOGIT = -30.0  # shares below 1e-13 move nothing, but as denormal numbers make a convolution thirty times as slow
+_SHARPNESS = 4.0  # of the soft maximum over the keypoints of a motion
+_SMALLEST_RADIUS = 0.1  # normalised units, for learned keypoints that initially coincide
+_SMALLEST_LOGIT = -30.0  # smaller shares become denormal numbers, which make a convolution thirty times slower
 
 
 def follow_flow(background_share: Tensor, background: Tensor, flow: Tensor) -> Tensor:
-    """Optical flow in place of the local motions, where the maps let them move the picture.
+    """Replace the local motions by optical flow, in the share of each pixel that is not background.
 
-    A picture that moves by v comes, to first order, from where v is subtracted; v changes little within itself.
+    Pixels that move by v are read at position - v, which is exact to first order for flow that varies slowly.
 
     Args:
         background_share: (B, 1, h, w) in [0, 1].
@@ -35,17 +35,17 @@ def follow_flow(background_share: Tensor, background: Tensor, flow: Tensor) -> T
 
 
 class KeypointZones(nn.Module):
-    """Where each local motion prevails: soft ellipses, one around every keypoint of a face.
+    """Zones in which the local motions dominate: soft ellipses, one around every keypoint of a face.
 
-    The published network has to find that out from pictures, pixel by pixel; with a few hundred clips it does not. Six
-    numbers a keypoint are few enough to be learned from few faces and to hold for others.
+    The published network predicts the shares of the motions for every pixel from images, which a few hundred clips
+    cannot teach. Six numbers per keypoint can be learned from few faces and generalise to others.
 
     Args:
         num_points: N.
-        points_per_motion: keypoints of one motion, consecutive.
-        reach: initial radius of the ellipses, in root-mean-square radii of the keypoints.
-        background_logit: initial share of the background as a logit: 0 is that of a motion at one of its keypoints,
-            and the background prevails where every motion has less.
+        points_per_motion: number of consecutive keypoints that belong to one motion.
+        reach: initial radius of the ellipses, relative to the root-mean-square radius of the keypoints.
+        background_logit: initial logit of the background; 0 equals a motion at one of its keypoints. The background
+            dominates wherever every motion has a smaller logit.
     """
 
     def __init__(self, num_points: int, points_per_motion: int, reach: float, background_logit: float):
@@ -62,25 +62,25 @@ class KeypointZones(nn.Module):
     def forward(self, keypoints: Tensor, size: tuple[int, int]) -> Tensor:
         """Logits of the shares at every pixel: (B, N, 2) -> (B, 1 + K, h, w), index 0 the background."""
         radius = (keypoints - keypoints.mean(1, keepdim=True)).square().sum(-1).mean(1).sqrt()
-        radius = radius.clamp_min(_LEAST_RADIUS)[:, None, None, None]
+        radius = radius.clamp_min(_SMALLEST_RADIUS)[:, None, None, None]
         centres = keypoints + self.shift * radius[..., 0]
         x, y = ((make_coordinate_grid(size, keypoints) - centres[:, :, None, None]) / radius[..., None]).unbind(-1)
         aspect, shear = self.log_aspect.exp()[:, None, None], self.shear[:, None, None]
         squared = (x * aspect + y * shear).square() + (y / aspect).square()
         falloff = squared * (0.5 / self.reach**2) * (-2 * self.log_reach).exp()[:, None, None]
-        logits = (self.height[:, None, None] - falloff).clamp_min(_LEAST_LOGIT)
-        logits = logits.unflatten(1, (-1, self.points_per_motion))
-        # A soft maximum, so that a gradient reaches the zones that are not the nearest, too.
+        logits = (self.height[:, None, None] - falloff).clamp_min(_SMALLEST_LOGIT)
+        logits = logits.view(len(logits), -1, self.points_per_motion, *size)
+        # A soft maximum, so that gradients also reach zones other than the nearest.
         motions = torch.logsumexp(_SHARPNESS * logits, dim=2) / _SHARPNESS
         return torch.cat([self.background.expand_as(motions[:, :1]), motions], dim=1)
 
 
 def local_affine(centre_driving: Tensor, centre_source: Tensor, linear: Tensor | None, size: tuple[int, int]) -> Tensor:
-    """Sampling coordinates of the background, which rests, and of K local affine motions.
+    """Sampling coordinates of the static background and of K local affine motions.
 
     Args:
         centre_driving, centre_source: (B, K, 2), xy in [-1, 1].
-        linear: (B, K, 2, 2), driving to source offsets; None: shifts alone.
+        linear: (B, K, 2, 2), maps driving to source offsets; None for translations.
         size: (h, w).
     Returns:
         (B, K + 1, h, w, 2): z -> linear (z - centre_driving) + centre_source, index 0 the identity.
@@ -95,9 +95,9 @@ def local_affine(centre_driving: Tensor, centre_source: Tensor, linear: Tensor |
 
 
 class MotionMixer(nn.Module):
-    """Shares of K local motions and the background at every pixel, and where the warped source is of no use.
+    """Predict the shares of K local motions and the background at every pixel, and the occlusion map.
 
-    The base of FOMM's dense motion network and MRAA's flow predictor, whose keys it has; call it in full precision.
+    Base of FOMM's dense motion network and MRAA's flow predictor, with their state-dict keys; call in full precision.
 
     Args:
         params: of the hourglass, and the size at which the network works.
@@ -106,11 +106,11 @@ class MotionMixer(nn.Module):
         estimate_occlusion_map: also predict an occlusion map.
         use_deformed_source: the warped sources are an input of the network.
         convention: of sampling.
-        locality: initial reach of the keypoints' zones, see `KeypointZones`; the network then corrects the shares that
-            they give instead of finding them. None: the network alone decides, as published.
-        background_logit: initial share of the background, beside zones see `KeypointZones`, else beside K equal shares.
-            None: -4 beside zones, else about that of one motion, as published.
-        initial_occlusion: value with which the occlusion map starts, 0 to 1. None: about one half, as published.
+        locality: initial reach of the keypoints' zones, see `KeypointZones`, whose shares the network corrects. None
+            lets the network predict the shares alone, as published.
+        background_logit: initial logit of the background, with zones see `KeypointZones`, otherwise relative to K equal
+            motions. None is -4 with zones, otherwise random and near 0, as published.
+        initial_occlusion: initial value of the occlusion map, in (0, 1). None is random and near 0.5, as published.
     """
 
     def __init__(
@@ -141,16 +141,14 @@ class MotionMixer(nn.Module):
         self.zones = None
         if locality is not None:
             self.zones = KeypointZones(num_motions, 1, locality, -4.0 if background_logit is None else background_logit)
-        if locality is not None or background_logit is not None:
             start_constant(self.mask, 0.0)
-        if locality is None and background_logit is not None:
-            with torch.no_grad():
-                self.mask.bias[0] = background_logit
+        elif background_logit is not None:
+            start_constant(self.mask, background_logit, *[0.0] * num_motions)
         if initial_occlusion is not None and self.occlusion is not None:
             start_constant(self.occlusion, log(initial_occlusion / (1 - initial_occlusion)))
 
     def reduced(self, source: Tensor) -> Tensor:
-        """The image at the size of the network: (B, C, H, W) -> (B, C, h, w)."""
+        """Resize the image to the network's size: (B, C, H, W) -> (B, C, h, w)."""
         return source if self.down is None else self.down(source)
 
     def mix(
@@ -161,30 +159,30 @@ class MotionMixer(nn.Module):
         keypoints: Tensor | None = None,
         flow: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Deform the source by every motion, find the motions' shares, and mix.
+        """Warp the source by every motion, predict the motions' shares, and combine the motions.
 
         Args:
             small: (B, C, h, w), from `reduced`.
-            heatmap: (B, K + 1, h, w), index 0 the background's, which is zero.
+            heatmap: (B, K + 1, h, w), index 0 for the background, zero.
             motions: (B, K + 1, h, w, 2) sampling coordinates, index 0 the background's.
-            keypoints: (B, K, 2) of the driving frame; for zones alone.
-            flow: (B, H, W, 2), see `follow_flow`; None: the local motions.
+            keypoints: (B, K, 2) of the driving frame; only for zones.
+            flow: (B, H, W, 2), see `follow_flow`; None uses the local motions.
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
-            `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; where it is predicted,
+            `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; if it is predicted,
             `occlusion_map` (B, 1, h, w), 1 keeps the warped source.
         """
         slots = motions.shape[1]
         repeated = small[:, None].expand(-1, slots, -1, -1, -1).flatten(0, 1)  # -> (B (K + 1), C, h, w)
         deformed = sample(repeated, motions.flatten(0, 1), align_corners=self.convention.sampling)
-        deformed = deformed.unflatten(0, (-1, slots))  # -> (B, K + 1, C, h, w)
+        deformed = deformed.view(-1, slots, *small.shape[1:])  # -> (B, K + 1, C, h, w)
         shown = heatmap[:, :, None]
         if self.use_deformed_source:
             shown = torch.cat([shown, deformed], dim=2)
         features = self.hourglass(shown.flatten(1, 2))[-1]
         logits = self.mask(features)
         if self.zones is not None:
-            logits = logits + self.zones(keypoints, (small.shape[2], small.shape[3]))
+            logits = logits + self.zones(keypoints, map_size(small))
         maps = torch.softmax(logits, dim=1)
         if flow is None:
             deformation = (maps[..., None] * motions).sum(1)

@@ -28,7 +28,7 @@ Mode = Literal["relative", "standard", "avd"]
 
 @dataclass(frozen=True)
 class Condition:
-    """Optional inputs of `MotionModel.generate` beside the motion.
+    """Optional inputs of `MotionModel.generate` in addition to the motion.
 
     Attributes:
         au_diff: (B, 17, 2) action-unit intensities of driving minus source frame, each in [0, 1], of the left and right
@@ -99,7 +99,7 @@ class Trainable(nn.Module):
         return {name: children[name] for name in self.network_names if name in children}
 
     def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
-        """Settings of `model_params` that follow from the state dicts of a checkpoint, whatever its config says.
+        """Settings of `model_params` that follow from the state dicts of a checkpoint, independently of its config.
 
         Args:
             contents: contents of the checkpoint, state dicts under the names of networks.

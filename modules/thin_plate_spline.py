@@ -1,4 +1,4 @@
-"""Thin-plate splines: through given points, and random ones for equivariance losses.
+"""Thin-plate splines through given points, and random warps for equivariance losses.
 
 Dimension letters: B batch, K splines, n control points, N points, h x w grid.
 """
@@ -13,7 +13,7 @@ from config.sections import TransformParams
 from modules.geometry import inverse_2x2, make_coordinate_grid
 
 Regularization = Literal["exact", "tpsmm"]
-_CHUNK = 1 << 21  # distances held at once while a spline is evaluated: 8 MiB stay in a processor's cache
+_CHUNK = 1 << 21  # distances computed at once when a spline is evaluated; their 8 MiB fit into a processor's cache
 
 
 def _radial(squared_distance: Tensor) -> Tensor:
@@ -22,24 +22,23 @@ def _radial(squared_distance: Tensor) -> Tensor:
 
 
 def _squared_distance(points: Tensor, control: Tensor) -> Tensor:
-    """(..., N, 2) and (..., n, 2) -> (..., N, n). Axis by axis: a matrix product would lose digits under TF32."""
+    """(..., N, 2) and (..., n, 2) -> (..., N, n); per axis, because a matrix product loses digits under TF32."""
     x = points[..., :, None, 0] - control[..., None, :, 0]
     y = points[..., :, None, 1] - control[..., None, :, 1]
     return x * x + y * y
 
 
 class TPS:
-    """Thin-plate splines T with T(control) = target, one for each leading index.
+    """Thin-plate splines T with T(control) = target, one per leading index.
 
     Args:
-        control: (..., n, 2), xy in [-1, 1]: where the spline is pinned.
-        target: (..., n, 2), what it gives there.
+        control: (..., n, 2), xy in [-1, 1], control points.
+        target: (..., n, 2), values of the spline at the control points.
         regularization: `exact` solves for the displacement target - control, so that equal points give the identity
-            whatever the regularisation; `tpsmm` solves for the target with 0.01 on the whole system, as published,
-            which moves pixels by 8 px of 256 in the median where nothing moves.
-        smoothing: `exact` only. Added to the kernel's diagonal; 0 interpolates, more misses the targets for the sake
-            of a smoother map (Wahba, 1990).
-        slope_penalty: `exact` only. Bounds the linear part where control points are nearly collinear or coincide.
+            with any smoothing; `tpsmm` solves for the target with 0.01 added to the whole system, as published: with
+            equal points, the worst pixel then moves by 8 px of 256 in the median.
+        smoothing: added to the kernel's diagonal (Wahba, 1990); 0 interpolates the targets. `exact` only.
+        slope_penalty: bounds the linear part if control points are nearly collinear or coincide. `exact` only.
 
     Attributes:
         theta: (..., 2, 3), rows (x, y) of the affine part, columns (x, y, 1).
@@ -85,29 +84,29 @@ class TPS:
             self.theta = self.theta + torch.eye(2, 3, device=control.device)
 
     def __call__(self, points: Tensor) -> Tensor:
-        """Map points: (..., N, 2), leading axes as the control points' or broadcast to them -> (..., N, 2)."""
+        """Map points: (..., N, 2), leading axes broadcast to those of the control points -> (..., N, 2)."""
         bent = _radial(_squared_distance(points, self.control)) @ self.control_params
         return points @ self.theta[..., :2].mT + self.theta[..., None, :, 2] + bent
 
     def grid(self, size: tuple[int, int]) -> Tensor:
         """The spline at every pixel centre: (..., h, w, 2)."""
         points = make_coordinate_grid(size, self.control).reshape(-1, 2)
-        return self.in_parts(points).reshape(*self.control.shape[:-2], *size, 2)
+        return self.in_chunks(points).reshape(*self.control.shape[:-2], *size, 2)
 
-    def in_parts(self, points: Tensor) -> Tensor:
-        """As a call, some of the points at a time, so that many need little memory."""
+    def in_chunks(self, points: Tensor) -> Tensor:
+        """Map points as a call does, some at a time, so that many points need little memory."""
         rows = max(1, _CHUNK // max(1, self.control.shape[:-1].numel()))
-        return torch.cat([self(part) for part in points.split(rows, dim=-2)], dim=-2)
+        return torch.cat([self(part) for part in torch.split(points, rows, dim=-2)], dim=-2)
 
 
 @dataclass(frozen=True)
 class RandomWarp:
-    """A random smooth warp: affine part plus radial functions on a regular grid, added to both coordinates alike.
+    """Random smooth warp: an affine map plus radial functions on a regular grid, added equally to both coordinates.
 
     Attributes:
         theta: (B, 2, 3), near [I | 0].
         control_params: (B, 1, n * n).
-        points_tps: n, control points along each axis.
+        points_tps: n, number of control points along each axis.
         distance: `l2` for r^2 ln r^2 (TPSMM), `l1` for d^2 ln d with d = |dx| + |dy| (FOMM, MRAA).
     Source: FOMM (Siarohin et al., 2019), equivariance constraint.
     """
@@ -136,7 +135,7 @@ class RandomWarp:
         return points @ self.theta[..., :2].mT + self.theta[:, None, :, 2] + bent
 
     def jacobian(self, points: Tensor) -> Tensor:
-        """Derivative at points: (B or 1, N, 2) -> (B, N, 2, 2), rows (x, y) of the result, columns of the point."""
+        """Derivative at points: (B or 1, N, 2) -> (B, N, 2, 2), rows xy of the result, columns xy of the point."""
         offset = points[..., :, None, :] - self._control()[..., None, :, :]  # -> (B, N, n, 2)
         if self.distance == "l2":
             squared = offset.square().sum(-1, keepdim=True)
@@ -148,9 +147,9 @@ class RandomWarp:
         return self.theta[:, None, :, :2] + bent[..., None, :]
 
     def inverse(self, points: Tensor, iterations: int = 10) -> Tensor:
-        """Where points come from, by Newton's method: (B or 1, N, 2) -> (B, N, 2).
+        """Invert the warp at points by Newton's method: (B or 1, N, 2) -> (B, N, 2).
 
-        Steps are limited, so that the result stays finite where a warp folds and nothing comes from a point.
+        Steps are limited, so that the result stays finite where a warp folds and has no inverse.
         """
         found = points.expand(len(self.theta), -1, -1)
         for _ in range(iterations):

@@ -1,4 +1,4 @@
-"""The action-unit estimator, its training and the constraint it judges."""
+"""The action-unit estimator, its training, and the relative action-unit constraint."""
 
 import csv
 from types import SimpleNamespace
@@ -21,6 +21,7 @@ from tests.conftest import face_landmarks, tiny_experiment
 SIZE = 96
 AU2, AU12 = ACTION_UNITS.index(2), ACTION_UNITS.index(12)
 LEFT, RIGHT = 0, 1
+LANDMARKS = ("source_landmarks", "driving_landmarks")
 LOSSES = ("difference", "explanation", "intensity", "roughness", "motion", "shading")
 
 
@@ -84,7 +85,7 @@ def test_equal_pictures_differ_in_nothing_and_light_is_no_action_unit():
     assert lit.abs().max() < 0.1 * moved.abs().max()
 
 
-def test_intensities_are_parts_and_know_the_sides():
+def test_intensities_are_in_range_and_distinguish_the_sides():
     estimator = AUEstimator()
     image = picture()
     found = estimator(image, landmarks())
@@ -94,7 +95,7 @@ def test_intensities_are_parts_and_know_the_sides():
     torch.testing.assert_close(found, mirrored.flip(-1), atol=1e-3, rtol=0)
 
 
-def test_the_constraint_is_least_for_what_was_asked_for_and_punishes_a_unit_that_should_rest():
+def test_the_constraint_is_smallest_for_the_requested_difference_and_penalises_other_units():
     estimator = sharp(AUEstimator(brows_up())).requires_grad_(False)
     loss = RelativeAULoss(estimator, {})
     source, prediction, rest = picture(), raised(picture(), AU2, LEFT, 0.5), torch.zeros(1, 17, 2)
@@ -109,7 +110,7 @@ def test_the_constraint_is_least_for_what_was_asked_for_and_punishes_a_unit_that
         RelativeAULoss(estimator, {3: 1.0})
 
 
-def test_every_picture_of_a_batch_is_judged_by_itself():
+def test_every_sample_of_a_batch_is_estimated_independently():
     estimator = AUEstimator(brows_up())
     pairs = [(picture(0), raised(picture(0), AU2, LEFT, 0.5)), (picture(1), raised(picture(1), AU12, RIGHT, 0.5))]
     source, driving = (torch.cat(pictures) for pictures in zip(*pairs, strict=True))
@@ -118,7 +119,7 @@ def test_every_picture_of_a_batch_is_judged_by_itself():
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-3)
 
 
-def test_a_unit_that_explains_by_chance_rests_in_use_and_is_seen_in_training():
+def test_a_unit_that_correlates_by_chance_is_zero_in_use_and_trained_nevertheless():
     estimator = AUEstimator(brows_up())
     image, half = picture(), torch.full((1, 17, 2), 0.5)
     noisy = (image + 0.02 * torch.randn(image.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
@@ -249,7 +250,7 @@ def test_differences_are_measured_from_the_first_frame_of_each_clip(monkeypatch)
     assert row["r"] < 0.5
 
 
-def test_a_run_with_constraint_and_cross_identity_steps_trains_and_goes_on(clips_root, write_experiment, tmp_path):
+def test_a_run_with_constraint_and_cross_identity_steps_trains_and_generates(clips_root, write_experiment, tmp_path):
     checkpoint = trained(clips_root, write_experiment, tmp_path) / "00000000-checkpoint.pth.tar"
     path = write_experiment(clips_root)
     settings = [
@@ -304,7 +305,7 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     doubled, _ = model.losses(batch, epoch=4)
     torch.testing.assert_close(2 * losses["cross_relative_au"], doubled["cross_relative_au"], rtol=0.2, atol=0)
     same, generated = model.losses({**batch, "subject": torch.tensor([3, 3])}, epoch=2)
-    assert torch.equal(generated["kp_source"], generated["kp_driving"]), "nobody drives himself"
+    assert torch.equal(generated["kp_source"], generated["kp_driving"]), "the same person does not drive itself"
     assert same["cross_keypoint"] < 1e-4 < losses["cross_keypoint"]
 
     torch.nn.init.ones_(model.inpainting_network.au_shading.log_gain)
@@ -317,6 +318,13 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     assert moves.tolist() == [True, False], "the first face is driven by the second person"
     assert generated["log_gain"].flatten(1).any(1).tolist() == [True, False]
 
+    # The second person's face has half the size and is turned; the first one moves at its own size, upright.
+    turned = 0.5 * torch.tensor([[0.8, -0.6], [0.6, 0.8]])
+    small = {name: torch.stack([batch[name][0], batch[name][1] @ turned.mT]) for name in LANDMARKS}
+    _, generated = model.losses({**batch, **small}, epoch=2)
+    moves = (generated["kp_driving"] - generated["kp_source"])[0]
+    torch.testing.assert_close(moves, model.motion(batch["source"], moved - points)["fg_kp"][0], atol=1e-5, rtol=0)
+
     # A face that has moved as it should, with another texture, is what these losses ask for.
     shift, grid = torch.tensor([0.1, 0.0]), make_coordinate_grid((64, 64), points)
     texture = 0.1 * (torch.arange(64) % 2 * 2 - 1.0)
@@ -327,7 +335,7 @@ def test_one_person_driven_by_another_keeps_the_face_and_reaches_the_keypoints(t
     assert losses["cross_identity"] < 0.02 * config.train_params.cross_identity_weights.identity
 
 
-def test_what_the_constraint_needs_is_asked_for_in_one_line(tmp_path, clips_root, write_experiment):
+def test_missing_requirements_of_the_constraint_are_reported_in_one_line(tmp_path, clips_root, write_experiment):
     experiment = tiny_experiment(tmp_path)
     experiment["train_params"]["loss_weights"]["relative_au"] = 1.0
     with pytest.raises(ConfigError, match="au_estimator: expected a checkpoint of --mode train_au"):

@@ -8,9 +8,9 @@ from modules.face_frame import (
     ACTION_UNITS,
     HALF_FACE,
     action_unit_regions,
-    eye_distances_a_pixel,
     face_coordinates,
     half_face_grids,
+    image_to_face_jacobian,
     mean_shape,
     sample_half_face,
     skin,
@@ -66,10 +66,10 @@ def test_maps_of_half_a_face_come_back_where_they_were_read():
         torch.testing.assert_close(back[inside], ramp[0, 0, 0][inside], atol=0.03, rtol=0)
 
 
-def test_a_step_in_a_half_face_is_told_in_eye_distances():
+def test_the_displacement_per_pixel_of_a_half_face_is_measured_in_eye_distances():
     for scale, angle in ((0.5, 0.0), (0.8, 0.3)):
         points = face(scale, angle)
-        steps = eye_distances_a_pixel(points, half_face_grids(points))
+        steps = image_to_face_jacobian(points, half_face_grids(points))
         expected = torch.tensor([[1.6 / 55, 0.0], [0.0, 2.9 / 95]])
         centre = steps[0, :, 40:60, 20:30].mean((1, 2))
         torch.testing.assert_close(centre, expected.expand(2, -1, -1), atol=1e-3, rtol=0)

@@ -16,12 +16,12 @@ from core.models import build_model
 from modules.geometry import inverse_2x2, make_coordinate_grid
 from modules.model import Condition
 from modules.thin_plate_spline import RandomWarp
-from tests.conftest import face_landmarks, tiny_experiment, with_weights
+from tests.conftest import SIZE, tiny_experiment, with_weights
 from tests.golden import fomm_cases  # noqa: F401 - registers its replays
 from tests.golden.replay import REPLAYS, Fixture, worst_fraction
+from tests.helpers import assigned, generate, landmarks, pictures, training_batch
 from tests.test_train import run_folder, same
 
-SIZE = 64
 USUAL = NormalizationParams()
 GOLDEN = Path(__file__).parent / "golden"
 PRIORS = ["none", "ewp", "awp"]
@@ -47,12 +47,7 @@ def fomm_experiment(root: Path, prior: str = "none", **changes) -> dict:
     }
     weights = {"perceptual": [], "pixel": 10, "generator_gan": 1, "feature_matching": [10, 10, 10]}
     experiment["train_params"]["loss_weights"] = weights
-    for path, value in changes.items():
-        *sections, key = path.split("__")
-        at = experiment["model_params"]
-        for section in sections:
-            at = at[section]
-        at[key] = value
+    assigned(experiment["model_params"], changes)
     return experiment
 
 
@@ -69,34 +64,10 @@ def tiny_model(tmp_path, prior="none", **changes):
     return model.eval(), config
 
 
-def pictures(batch=2):
-    return torch.rand(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
-def landmarks(batch=2):
-    units = torch.from_numpy(face_landmarks(SIZE)).float() / (SIZE - 1) * 2 - 1
-    return units.expand(batch, -1, -1).clone()
-
-
-def training_batch(batch=4):
-    noise = 0.02 * torch.randn(batch, 68, 2, generator=torch.Generator().manual_seed(2))
-    return {
-        "source": pictures(batch),
-        "driving": pictures(batch).flip(0),
-        "source_landmarks": landmarks(batch),
-        "driving_landmarks": landmarks(batch) + noise,
-    }
-
-
 def motions(model, source, driving):
     """Of two frames; the same landmarks in both."""
     with torch.no_grad():
         return model.motion(source, landmarks(len(source))), model.motion(driving, landmarks(len(driving)))
-
-
-def generate(model, source, motion_source, motion_driving, condition=None):
-    with torch.no_grad():
-        return model.generate(model.encode(source), motion_source, motion_driving, condition)
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------
@@ -123,7 +94,7 @@ def test_source_and_driving_alike_do_not_move(tmp_path, prior):
 
 
 @pytest.mark.parametrize(("sampling", "resizing"), [(False, True), (True, False)])
-def test_the_conventions_of_published_weights_do(tmp_path, sampling, resizing):
+def test_the_grid_conventions_of_published_weights_shift_the_image(tmp_path, sampling, resizing):
     model, _ = tiny_model(tmp_path, align_corners=sampling, resize_align_corners=resizing)
     motion, _ = motions(model, pictures(), pictures())
     moved = generate(model, pictures(), motion, motion)["deformed"] - pictures()
@@ -306,7 +277,7 @@ def test_gradients_reach_every_parameter(tmp_path, prior):
     assert idle == []
 
 
-def test_the_discriminators_losses_reach_it_alone_and_it_learns_to_judge(tmp_path):
+def test_the_discriminator_losses_train_the_discriminator_only(tmp_path):
     model, config = tiny_model(tmp_path)
     optimisers = model.prepare_training(config.train_params, None)
     assert {name: entry.adversary for name, entry in optimisers.items()} == {
@@ -327,7 +298,7 @@ def test_the_discriminators_losses_reach_it_alone_and_it_learns_to_judge(tmp_pat
     assert all((p.grad is None) != name.startswith("discriminator") for name, p in model.named_parameters())
 
 
-def test_without_adversarial_weight_the_discriminator_rests(tmp_path):
+def test_without_adversarial_weight_the_discriminator_is_not_trained(tmp_path):
     model, config = tiny_model(tmp_path)
     model.prepare_training(with_weights(config.train_params, generator_gan=0.0), None)
     terms, generated = model.train().losses(training_batch(), 0)
@@ -335,7 +306,7 @@ def test_without_adversarial_weight_the_discriminator_rests(tmp_path):
     assert model.discriminator_losses(training_batch(), generated) == {}
 
 
-def test_keypoints_that_move_with_the_picture_have_no_equivariance_loss(tmp_path):
+def test_keypoints_that_move_with_the_image_have_no_equivariance_loss(tmp_path):
     model, config = tiny_model(tmp_path)
     model.prepare_training(config.train_params, None)
     warp = RandomWarp.draw(2, pictures(), TransformParams(), "l1")
@@ -370,7 +341,7 @@ def test_every_network_and_the_zones_have_their_own_learning_rate(tmp_path):
     assert len(held) == len(set(held)) == len(list(model.parameters()))
 
 
-def test_motion_that_explains_nothing_costs(tmp_path):
+def test_the_mean_displacement_is_weighted_in_pixels(tmp_path):
     model, config = tiny_model(tmp_path)
     model.prepare_training(with_weights(config.train_params, motion=2.0, generator_gan=0.0), None)
     terms, generated = model.losses(training_batch(), 0)
@@ -410,7 +381,7 @@ def as_published(experiment: dict) -> dict:
 
 
 @pytest.mark.parametrize("prior", ["none", "awp"])
-def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path, prior):
+def test_a_published_checkpoint_loads_strictly_and_is_resumed(clips_root, tmp_path, prior):
     path = tmp_path / "published.yaml"
     path.write_text(yaml.safe_dump(as_published(fomm_experiment(clips_root, prior))), encoding="utf-8")
     config = load_config(path).config
@@ -425,7 +396,7 @@ def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path,
     assert set(contents) <= set(after)
     assert after["epoch"] == 1
     steps = [state["step"] for state in after["optimizer_discriminator"]["state"].values()]
-    assert all(step > 1 for step in steps), "it goes on with the discriminator's state"
+    assert all(step > 1 for step in steps), "the discriminator's state is resumed"
 
 
 def test_generator_and_keypoint_detector_are_enough(tmp_path):
@@ -435,7 +406,7 @@ def test_generator_and_keypoint_detector_are_enough(tmp_path):
 
 
 @pytest.mark.parametrize(("held", "wanted"), [("ewp", "awp"), ("awp", "ewp"), ("awp", "none"), ("none", "ewp")])
-def test_a_checkpoint_with_another_prior_is_told_by_its_keys(tmp_path, held, wanted):
+def test_a_checkpoint_with_another_prior_is_recognised_by_its_keys(tmp_path, held, wanted):
     convention = {"prior_params": {"convention": "published"}, "resize_align_corners": False}
     held_model, _ = tiny_model(tmp_path, held, **convention)
     model, config = tiny_model(tmp_path, wanted, **convention)
@@ -534,7 +505,7 @@ def test_each_step_changes_its_own_networks_and_leaves_no_gradient(clips_root, t
     assert changed == {True: {"discriminator"}, False: {"generator", "kp_detector"}}
 
 
-def test_the_driving_heads_own_movement_can_be_taken_out(clips_root, tmp_path):
+def test_the_motion_of_the_driving_head_can_be_removed(clips_root, tmp_path):
     """The head of the tests' clips slides sideways, and nothing else moves."""
     experiment = fomm_experiment(clips_root, "awp")
     path = write(tmp_path, experiment)

@@ -16,13 +16,13 @@ from modules.geometry import heatmap_mean, make_coordinate_grid
 from modules.model import Condition
 from modules.mraa.affine import principal_root, reverted, symmetric_root
 from modules.thin_plate_spline import RandomWarp
-from tests.conftest import face_landmarks, tiny_experiment, with_weights
+from tests.conftest import SIZE, tiny_experiment, with_weights
 from tests.golden import mraa_cases  # noqa: F401 - registers its replays
 from tests.golden.manifests import compare_manifest
 from tests.golden.replay import REPLAYS, Fixture, worst_fraction
+from tests.helpers import assigned, generate, landmarks, pictures, training_batch
 from tests.test_train import run_folder, same
 
-SIZE = 64
 USUAL = NormalizationParams()
 GOLDEN = Path(__file__).parent / "golden"
 ROOT = Path(__file__).parents[1]
@@ -57,17 +57,6 @@ HEADS = {
     "awp": AWP,
     "awp regressed": {**AWP, **REGRESSED},
 }
-
-
-def assigned(section: dict, changes: dict) -> dict:
-    """Set values by `path__to__key`."""
-    for path, value in changes.items():
-        *parents, key = path.split("__")
-        at = section
-        for parent in parents:
-            at = at.setdefault(parent, {})
-        at[key] = value
-    return section
 
 
 def mraa_experiment(root: Path, **changes) -> dict:
@@ -105,33 +94,9 @@ def tiny_model(tmp_path, **changes):
     return model.eval(), config
 
 
-def pictures(batch=2):
-    return torch.rand(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
-def landmarks(batch=2):
-    units = torch.from_numpy(face_landmarks(SIZE)).float() / (SIZE - 1) * 2 - 1
-    return units.expand(batch, -1, -1).clone()
-
-
-def training_batch(batch=4):
-    noise = 0.02 * torch.randn(batch, 68, 2, generator=torch.Generator().manual_seed(2))
-    return {
-        "source": pictures(batch),
-        "driving": pictures(batch).flip(0),
-        "source_landmarks": landmarks(batch),
-        "driving_landmarks": landmarks(batch) + noise,
-    }
-
-
 def motion(model, image, points=None):
     with torch.no_grad():
         return model.motion(image, points if model.needs_landmarks else None)
-
-
-def generate(model, source, motion_source, motion_driving, condition=None):
-    with torch.no_grad():
-        return model.generate(model.encode(source), motion_source, motion_driving, condition)
 
 
 def prepared(tmp_path, **changes):
@@ -310,7 +275,7 @@ def test_moving_a_landmark_moves_the_region_of_the_prior(tmp_path):
     assert (after["affine"] - before["affine"]).abs().max() > 0
 
 
-def test_regions_of_the_prior_lie_about_their_points_until_the_network_says_otherwise(tmp_path):
+def test_heat_maps_of_the_prior_are_centred_at_their_points_before_training(tmp_path):
     maps = {"prior_params__kernel": "gaussian", "prior_params__sigma": 4.0, "prior_params__threshold": "none"}
     model, _ = tiny_model(tmp_path, **AWP, **maps)
     predictor = model.region_predictor
@@ -370,7 +335,7 @@ def test_without_an_occlusion_map_skips_show_the_warped_source(tmp_path):
     assert torch.equal(out["prediction"], out["deformed"])
 
 
-def test_the_deepest_features_come_in_twice_as_published(tmp_path):
+def test_the_deepest_features_are_blended_in_twice_as_published(tmp_path):
     model, _ = tiny_model(tmp_path)
     network, source, seen = model.generator, pictures(), []
     network.up_blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0]))
@@ -508,7 +473,7 @@ def test_gradients_reach_every_parameter(tmp_path, head, skips):
     assert [n for n, p in parameters if not torch.isfinite(p.grad).all()] == []
 
 
-def test_the_length_of_motion_is_weighed_in_pixels(tmp_path):
+def test_the_mean_displacement_is_weighted_in_pixels(tmp_path):
     model, config = tiny_model(tmp_path, bg_predictor_params__bg_type="zero")
     model.prepare_training(with_weights(config.train_params, motion=2.0), None)
     batch = training_batch()
@@ -521,7 +486,7 @@ def test_the_length_of_motion_is_weighed_in_pixels(tmp_path):
     assert still["motion"] < 1e-2
 
 
-def test_the_published_prior_is_inert_as_published(tmp_path):
+def test_the_published_prior_has_no_learned_effect_as_published(tmp_path):
     model, _ = prepared(tmp_path, **PUBLISHED_AWP)
     losses, _ = model.losses(training_batch(), epoch=0)
     sum(losses.values()).backward()
@@ -622,7 +587,7 @@ def as_published(experiment: dict) -> dict:
     return experiment
 
 
-def test_a_published_checkpoint_loads_strictly_and_goes_on(clips_root, tmp_path):
+def test_a_published_checkpoint_loads_strictly_and_is_resumed(clips_root, tmp_path):
     experiment = as_published(mraa_experiment(clips_root))
     path = tmp_path / "published.yaml"
     path.write_text(yaml.safe_dump(experiment), encoding="utf-8")

@@ -25,7 +25,7 @@ def test_equal_points_give_the_identity():
     assert (grid - make_coordinate_grid((32, 32), control)).abs().max() < 1e-6
 
 
-def test_the_published_regularisation_does_not():
+def test_the_published_regularisation_moves_pixels_for_equal_points():
     control = points(200, 5)
     moved = spline(control, control, regularization="tpsmm").grid((32, 32)) - make_coordinate_grid((32, 32), control)
     worst = moved.norm(dim=-1).flatten(1).amax(1) / PIXEL
@@ -97,7 +97,7 @@ def test_groups_spread_over_the_face_do_not_magnify_landmark_noise():
     assert np.percentile(worst, 95, axis=0).max() <= 5, "every single group, too"
 
 
-def test_the_published_groups_do():
+def test_the_published_groups_magnify_landmark_noise():
     assert np.median(worst_pixels(MEGC2022)) > 8
 
 

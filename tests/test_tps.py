@@ -9,9 +9,9 @@ from core.models import build_model
 from modules.geometry import make_coordinate_grid
 from modules.model import Condition
 from modules.tps.dense_motion import dropout_softmax
-from tests.conftest import face_landmarks, tiny_experiment
+from tests.conftest import SIZE, tiny_experiment
+from tests.helpers import landmarks, pictures
 
-SIZE = 64
 USUAL = NormalizationParams()
 
 
@@ -31,15 +31,6 @@ def tiny_model(tmp_path, common_params=None, **model_params):
     if model.bg_predictor is not None:
         torch.nn.init.normal_(model.bg_predictor.bg_encoder.fc.weight, std=0.01)
     return model.eval(), config
-
-
-def pictures(batch=2):
-    return torch.rand(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
-
-
-def landmarks(batch=2):
-    units = torch.from_numpy(face_landmarks(SIZE)).float() / (SIZE - 1) * 2 - 1
-    return units.expand(batch, -1, -1).clone()
 
 
 def generate(model, source, kp_source, kp_driving, condition=None):
@@ -69,7 +60,7 @@ def test_settings_change_sizes_and_nothing_breaks(tmp_path, scale_factor, num_do
     )
 
 
-def test_maps_are_shares_and_masks_are_parts(tmp_path):
+def test_contribution_maps_sum_to_one_and_occlusion_maps_are_in_range(tmp_path):
     model, _ = tiny_model(tmp_path)
     out = generate(model, pictures(), landmarks(), landmarks() + 0.01)
     torch.testing.assert_close(out["contribution_maps"].sum(1), torch.ones(2, 16, 16))
@@ -225,7 +216,7 @@ def test_the_deformation_is_the_same_in_reduced_precision(tmp_path, precision):
     assert (full["prediction"] - reduced["prediction"]).abs().max() > 0, "the picture path is reduced"
 
 
-def test_the_motion_input_decides_what_is_missing(tmp_path):
+def test_a_missing_input_is_named(tmp_path):
     model, _ = tiny_model(tmp_path)
     with pytest.raises(ValueError, match="expected 68 landmarks"):
         model.motion(pictures())

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from config.fomm import FommDenseMotionParams
-from modules.geometry import GridConvention, full_precision, inverse_2x2, kp2gaussian
+from modules.geometry import GridConvention, full_precision, inverse_2x2, kp2gaussian, map_size
 from modules.local_motion import MotionMixer, local_affine
 from modules.model import Motion
 
@@ -47,7 +47,7 @@ class DenseMotionNetwork(MotionMixer):
     def forward(
         self, source: Tensor, kp_driving: Motion, kp_source: Motion, flow: Tensor | None = None
     ) -> dict[str, Tensor]:
-        """Mix the local motions from driving to source keypoints into one deformation.
+        """Combine the local motions from driving to source keypoints into one deformation.
 
         Args:
             source: (B, C, H, W) in [0, 1].
@@ -58,7 +58,7 @@ class DenseMotionNetwork(MotionMixer):
         """
         with full_precision(source):
             small = self.reduced(source.float())
-            size = (small.shape[2], small.shape[3])
+            size = map_size(small)
             motions = self.local_motions(kp_driving, kp_source, size)
             return self.mix(small, self.heatmap(kp_driving, kp_source, size), motions, kp_driving["value"], flow)
 

@@ -12,7 +12,7 @@ from torch.nn.utils import spectral_norm
 
 from config.fomm import DiscriminatorParams
 from modules.blocks import level_features, pyramid_key
-from modules.geometry import kp2gaussian
+from modules.geometry import kp2gaussian, map_size
 
 _KP_VARIANCE = 0.01  # of the heat maps, squared normalised units; the published files never change it
 
@@ -71,7 +71,7 @@ class Discriminator(nn.Module):
         """
         out = image
         if self.use_kp:
-            heatmap = kp2gaussian(kp, (image.shape[2], image.shape[3]), _KP_VARIANCE)
+            heatmap = kp2gaussian(kp, map_size(image), _KP_VARIANCE)
             out = torch.cat([image, heatmap.to(image.dtype)], dim=1)
         features = []
         for block in self.down_blocks:

@@ -9,7 +9,7 @@ from torch import Tensor
 from config.fomm import FommGeneratorParams
 from modules.blocks import BottleneckNetwork
 from modules.fomm.dense_motion import DenseMotionNetwork
-from modules.geometry import GridConvention, resize_map, warp_features
+from modules.geometry import GridConvention, map_size, resize_map, warp_features
 from modules.model import Motion
 
 
@@ -62,7 +62,7 @@ class OcclusionAwareGenerator(BottleneckNetwork):
         prediction = self.decode(features)
         deformed = warp_features(source, deformation, self.convention)
         if self.blend_source and occlusion is not None:
-            kept = resize_map(occlusion, (source.shape[2], source.shape[3]), align_corners=self.convention.resizing)
+            kept = resize_map(occlusion, map_size(source), align_corners=self.convention.resizing)
             prediction = torch.lerp(prediction, deformed, kept)
         return {**dense, "deformed": deformed, "prediction": prediction}
 
@@ -76,5 +76,4 @@ class OcclusionAwareGenerator(BottleneckNetwork):
     def _occlude(self, features: Tensor, occlusion: Tensor | None) -> Tensor:
         if occlusion is None:
             return features
-        size = (features.shape[2], features.shape[3])
-        return features * resize_map(occlusion, size, align_corners=self.convention.resizing)
+        return features * resize_map(occlusion, map_size(features), align_corners=self.convention.resizing)

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from config.fomm import KPDetectorParams
-from modules.blocks import AntiAliasInterpolation2d, Hourglass
+from modules.blocks import AntiAliasInterpolation2d, Hourglass, start_constant
 from modules.facial_prior import PriorMaps, equally_weighted, published_values
-from modules.geometry import heatmap_mean, spatial_softmax
+from modules.geometry import heatmap_mean, map_size, spatial_softmax
 
 Prior = Literal["none", "ewp", "awp"]
 
@@ -57,9 +57,7 @@ class KPDetector(nn.Module):
         if estimate_jacobian:
             count = 1 if params.single_jacobian_map else num_kp
             self.jacobian = nn.Conv2d(self.predictor.out_features, 4 * count, 7, padding=params.pad)
-            nn.init.zeros_(self.jacobian.weight)
-            with torch.no_grad():
-                self.jacobian.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0] * count))
+            start_constant(self.jacobian, *[1.0, 0.0, 0.0, 1.0] * count)
         self.down = None
         if params.scale_factor != 1:
             self.down = AntiAliasInterpolation2d(num_channels, params.scale_factor, "stride")
@@ -79,7 +77,7 @@ class KPDetector(nn.Module):
             raise ValueError(f"expected points exactly with a facial prior, got prior {self.prior!r}")
         small = image if self.down is None else self.down(image)
         if points is not None:
-            small = torch.cat([small, self.prior_map(points, (small.shape[2], small.shape[3]), image.shape[3])], dim=1)
+            small = torch.cat([small, self.prior_map(points, map_size(small), image.shape[3])], dim=1)
         features = self.predictor(small)[-1]
         heatmap = spatial_softmax(self.kp(features), self.temperature)
         found = {"value": heatmap_mean(heatmap) if points is None else self._value(points, image.shape[3])}

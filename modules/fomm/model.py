@@ -21,11 +21,12 @@ from modules.geometry import (
     expand_batch,
     full_precision,
     inverse_2x2,
+    map_size,
     motion_length,
     sample,
     transfer_motion,
 )
-from modules.losses import VGG19, PictureLoss
+from modules.losses import VGG19, PictureLoss, total
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.thin_plate_spline import RandomWarp
 
@@ -72,7 +73,7 @@ class FommModel(MotionModel):
         self.discriminator_pyramid = ImagePyramid(params.discriminator_params.scales, num_channels, "stride")
 
     def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Trainable.settings_in`: the prior, which the keys and the input of the keypoint detector tell."""
+        """See `Trainable.settings_in`: the prior, from keys and input channels of the keypoint detector."""
         state = contents.get("kp_detector")
         first = "predictor.encoder.down_blocks.0.conv.weight"
         if not isinstance(state, Mapping) or first not in state:
@@ -81,7 +82,7 @@ class FommModel(MotionModel):
         with_map = state[first].shape[1] != channels
         return {"prior": "awp" if "learn.weight" in state else "ewp" if with_map else "none"}
 
-    # --- motion and picture ------------------------------------------------------------------------------------------
+    # --- motion and generation ---------------------------------------------------------------------------------------
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
         """See `MotionModel.motion`."""
@@ -90,7 +91,7 @@ class FommModel(MotionModel):
                 return self.kp_detector(image.float())
             if landmarks is None:
                 raise ValueError("expected 68 landmarks for a facial prior, got none")
-            points = prior_points(landmarks.float(), self.num_kp, (image.shape[2], image.shape[3]))
+            points = prior_points(landmarks.float(), self.num_kp, map_size(image))
             return self.kp_detector(image.float(), points)
 
     def relative(
@@ -125,7 +126,7 @@ class FommModel(MotionModel):
         motion_driving: Motion,
         condition: Condition | None = None,
     ) -> dict[str, Any]:
-        """See `MotionModel.generate`; beside the prediction what `OcclusionAwareGenerator` gives."""
+        """See `MotionModel.generate`; also returns the other outputs of `OcclusionAwareGenerator`."""
         batch = len(motion_driving["value"])
         return self.generator(
             expand_batch(encoded["source"], batch),
@@ -176,13 +177,13 @@ class FommModel(MotionModel):
         return losses, {**generated, "kp_source": motion_source["value"], "kp_driving": motion_driving["value"]}
 
     def _adversarial_losses(self, prediction: Tensor, driving: Tensor, kp: Tensor) -> dict[str, Tensor]:
-        """Least-squares adversarial loss (Mao et al., 2017) and the difference of the discriminator's features."""
+        """Least-squares adversarial loss (Mao et al., 2017) and feature-matching loss of the discriminator."""
         weights = self.train_params.loss_weights
         fake = self.discriminator(self.discriminator_pyramid(prediction), kp)
-        losses = {"generator_gan": weights.generator_gan * sum(_distance(judged, 1) for _, judged in fake.values())}
+        losses = {"generator_gan": weights.generator_gan * total(_score_loss(scores, 1) for _, scores in fake.values())}
         if any(weights.feature_matching):
             real = self.discriminator(self.discriminator_pyramid(driving), kp)
-            losses["feature_matching"] = sum(
+            losses["feature_matching"] = total(
                 weight * (r - f).abs().mean()
                 for scale, (features, _) in fake.items()
                 for weight, r, f in zip(weights.feature_matching, real[scale][0], features, strict=True)
@@ -190,23 +191,23 @@ class FommModel(MotionModel):
         return losses
 
     def discriminator_losses(self, batch: Mapping[str, Tensor], generated: dict[str, Any]) -> dict[str, Tensor]:
-        """See `Trainable.discriminator_losses`; nothing reaches the other networks."""
+        """See `Trainable.discriminator_losses`; no gradient reaches the other networks."""
         weights = self.train_params.loss_weights
         if not weights.generator_gan:
             return {}
         kp = generated["kp_driving"].detach()
         fake = self.discriminator(self.discriminator_pyramid(generated["prediction"].detach()), kp)
         real = self.discriminator(self.discriminator_pyramid(batch["driving"]), kp)
-        judged = sum(_distance(real[scale][1], 1) + _distance(fake[scale][1], 0) for scale in fake)
-        return {"discriminator_gan": weights.discriminator_gan * judged}
+        loss = total(_score_loss(real[scale][1], 1) + _score_loss(fake[scale][1], 0) for scale in fake)
+        return {"discriminator_gan": weights.discriminator_gan * loss}
 
     def _equivariance_losses(
         self, driving: Tensor, motion_driving: Motion, landmarks: Tensor | None
     ) -> dict[str, Tensor]:
-        """Keypoints of a warped frame, warped back, are the frame's own, and so are their affine maps.
+        """Differences between keypoints and Jacobians of a frame and those of the warped frame, warped back.
 
-        With a prior the value is no output of a network and has no loss; landmarks follow the warp. The published code
-        takes those of the unwarped frame (EWP) or detects them anew (AWP).
+        With a prior, keypoints are no output of a network and have no loss; the landmarks are warped with the frame.
+        The published code keeps those of the original frame (EWP) or detects them again (AWP).
         """
         weights = self.train_params.loss_weights
         for_value = weights.equivariance_value and not self.needs_landmarks
@@ -216,7 +217,7 @@ class FommModel(MotionModel):
         losses = {}
         with full_precision(driving):
             warp = RandomWarp.draw(len(driving), driving, self.train_params.transform_params, "l1")
-            grid = warp.grid((driving.shape[2], driving.shape[3]))
+            grid = warp.grid(map_size(driving))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
             follow = warp.inverse(landmarks.float()) if self.needs_landmarks and landmarks is not None else None
             found = self.motion(warped, follow)
@@ -231,6 +232,6 @@ class FommModel(MotionModel):
         return losses
 
 
-def _distance(judged: Tensor, wanted: float) -> Tensor:
-    """Mean squared distance of judgements from 1, real, or 0, generated."""
-    return (judged.float() - wanted).square().mean()
+def _score_loss(scores: Tensor, label: float) -> Tensor:
+    """Mean squared distance of the discriminator's scores from a label: 1 real, 0 generated."""
+    return (scores.float() - label).square().mean()

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from config.mraa import RegionBackgroundParams
-from modules.blocks import Encoder, level_features
+from modules.blocks import Encoder, level_features, start_constant
 
 _START = {"shift": [0.0, 0.0], "affine": [1.0, 0.0, 0.0, 0.0, 1.0, 0.0], "perspective": [1.0, 0, 0, 0, 1, 0, 0, 0]}
 
@@ -25,11 +25,9 @@ class BGMotionPredictor(nn.Module):
         if params.bg_type != "zero":
             width, widest, levels = params.block_expansion, params.max_features, params.num_blocks
             self.encoder = Encoder(width, 2 * num_channels, levels, widest, "batch")
-            start = torch.tensor(_START[params.bg_type])
+            start = _START[params.bg_type]
             self.fc = nn.Linear(level_features(width, widest, levels), len(start))
-            nn.init.zeros_(self.fc.weight)
-            with torch.no_grad():
-                self.fc.bias.copy_(start)
+            start_constant(self.fc, *start)
 
     def forward(self, source: Tensor, driving: Tensor) -> Tensor:
         """Two (B, C, H, W) in [0, 1] -> (B, 3, 3), driving coordinates to source coordinates, last entry 1."""

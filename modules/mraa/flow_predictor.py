@@ -1,4 +1,4 @@
-"""One deformation from the motions of regions and background.
+"""Deformation from the motions of regions and background.
 
 Dimension letters: B batch, K regions, C channels, H x W image, h x w map.
 """
@@ -15,14 +15,15 @@ from modules.geometry import (
     inverse_2x2,
     kp2gaussian,
     make_coordinate_grid,
+    map_size,
 )
 from modules.local_motion import MotionMixer, local_affine
 from modules.mraa.affine import LEAST_VARIANCE, reverted
 
-_FARTHEST = 160.0  # squared distance in standard deviations; beyond it lie denormal numbers, which slow convolutions
+_FARTHEST = 160.0  # squared distance in standard deviations; larger ones give denormal numbers, which slow convolutions
 
 Region = dict[str, Tensor]
-"""`shift` (B, K, 2), xy in [-1, 1]; `affine` and `covar` (B, K, 2, 2) where regions have an affine frame."""
+"""`shift` (B, K, 2), xy in [-1, 1]; `affine` and `covar` (B, K, 2, 2) if regions have an affine frame."""
 
 
 class PixelwiseFlowPredictor(MotionMixer):
@@ -68,18 +69,18 @@ class PixelwiseFlowPredictor(MotionMixer):
         bg_param: Tensor | None = None,
         flow: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Mix the motions.
+        """Combine the motions into one deformation.
 
         Args:
             source: (B, C, H, W) in [0, 1].
             bg_param: (B, 3, 3), driving to source coordinates; None keeps the background still.
-            flow: (B, H, W, 2), see `Condition.flow`; None: the regions' motions.
+            flow: (B, H, W, 2), see `Condition.flow`; None uses the regions' motions.
         Returns:
             See `MotionMixer.mix`.
         """
         with full_precision(source):
             small = self.reduced(source.float())
-            size = (small.shape[2], small.shape[3])
+            size = map_size(small)
             driving = {name: value.float() for name, value in driving_region.items()}
             origin = {name: value.float() for name, value in source_region.items()}
             heatmaps = self.heatmaps(driving, origin, size)
@@ -87,7 +88,7 @@ class PixelwiseFlowPredictor(MotionMixer):
             return self.mix(small, heatmaps, motions, driving["shift"], flow)
 
     def heatmaps(self, driving: Region, source: Region, size: tuple[int, int]) -> Tensor:
-        """Where regions are and, negative, where they were: (B, K + 1, h, w), index 0 the background's, always 0."""
+        """Heat maps of driving minus source regions: (B, K + 1, h, w), index 0 for the background, always 0."""
         return F.pad(self._heatmap(driving, size) - self._heatmap(source, size), (0, 0, 0, 0, 1, 0))
 
     def _heatmap(self, region: Region, size: tuple[int, int]) -> Tensor:
@@ -102,7 +103,7 @@ class PixelwiseFlowPredictor(MotionMixer):
     def sparse_motions(
         self, driving: Region, source: Region, size: tuple[int, int], bg_param: Tensor | None = None
     ) -> Tensor:
-        """Where each motion says that pixels come from: (B, K + 1, h, w, 2), index 0 the background's."""
+        """Sampling coordinates of each motion: (B, K + 1, h, w, 2), index 0 for the background."""
         linear = None
         if "affine" in driving:
             linear = source["affine"] @ inverse_2x2(driving["affine"], LEAST_VARIANCE)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from config.mraa import MraaGeneratorParams
 from modules.blocks import BottleneckNetwork
-from modules.geometry import GridConvention, resize_map, warp_features
+from modules.geometry import GridConvention, map_size, resize_map, warp_features
 from modules.mraa.flow_predictor import PixelwiseFlowPredictor
 
 
@@ -86,6 +86,5 @@ class Generator(BottleneckNetwork):
         """Warped features where the map keeps them, decoded ones elsewhere: (B, C, h, w) each."""
         if occlusion_map is None:
             return warped
-        size = (warped.shape[2], warped.shape[3])
-        kept = resize_map(occlusion_map, size, align_corners=self.convention.resizing)
+        kept = resize_map(occlusion_map, map_size(warped), align_corners=self.convention.resizing)
         return warped * kept if decoded is None else torch.lerp(decoded.to(warped.dtype), warped, kept)

@@ -19,6 +19,7 @@ from modules.geometry import (
     expand_batch,
     full_precision,
     inverse_2x2,
+    map_size,
     motion_length,
     sample,
     transfer_motion,
@@ -32,7 +33,7 @@ from modules.mraa.region_predictor import RegionPredictor
 from modules.thin_plate_spline import RandomWarp
 
 _ADAM_BETAS = (0.5, 0.999)
-_FOUND = 0.01  # half frame widths within which a point's origin counts as found
+_INVERSION_ERROR = 0.01  # largest error, in normalised units, of a warp that counts as inverted
 _VALUES_OF_REGION = 6  # shift and affine frame, as the AVD network takes them
 
 
@@ -88,13 +89,13 @@ class MraaModel(MotionModel):
         self.avd_network = AVDNetwork(params.avd_network_params, num_values=params.num_regions * _VALUES_OF_REGION)
 
     def settings_in(self, contents: Mapping[str, Any]) -> dict[str, Any]:
-        """See `Trainable.settings_in`: the prior, whose convolutions only regions with a prior have."""
+        """See `Trainable.settings_in`: the prior, from the convolutions that only regions with a prior have."""
         state = contents.get("region_predictor")
         if not isinstance(state, Mapping):
             return {}
         return {"prior": "awp" if "region1.weight" in state else "none"}
 
-    # --- motion and picture ------------------------------------------------------------------------------------------
+    # --- motion and generation ---------------------------------------------------------------------------------------
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
         """See `MotionModel.motion`; regions are float32 in every precision mode."""
@@ -143,8 +144,7 @@ class MraaModel(MotionModel):
         motion_driving: Motion,
         condition: Condition | None = None,
     ) -> dict[str, Any]:
-        """See `MotionModel.generate`; beside the prediction what `PixelwiseFlowPredictor` gives, `deformed` and
-        `bg_param`."""
+        """See `MotionModel.generate`; also returns outputs of `PixelwiseFlowPredictor`, `deformed` and `bg_param`."""
         batch = len(motion_driving["shift"])
         source = expand_batch(encoded["source"], batch)
         features = [expand_batch(level, batch) for level in encoded["features"]]
@@ -161,7 +161,7 @@ class MraaModel(MotionModel):
         return {**predicted, **drawn, "bg_param": bg_param}
 
     def _avd(self, source: Motion, driving: Motion) -> Motion:
-        """The AVD network's regions: whose face, and how it moves."""
+        """Regions from the AVD network, identity of the source and pose of the driving frame."""
         with full_precision(driving["shift"]):
             affine = source["affine"].expand_as(driving["affine"])
             if self.revert_avd:
@@ -188,7 +188,7 @@ class MraaModel(MotionModel):
         fast = [] if zones is None else list(zones.parameters())
         known = set(fast)
         slow = [weight for name in names for weight in networks[name].parameters() if weight not in known]
-        groups = [{"params": slow}, *([{"params": fast, "lr": section.lr_zones}] if fast else [])]
+        groups: list[dict[str, Any]] = [{"params": slow}, *([{"params": fast, "lr": section.lr_zones}] if fast else [])]
         adam = torch.optim.Adam(groups, lr=section.lr, betas=_ADAM_BETAS)
         return {"optimizer_reconstruction": Optimiser(adam, names, {})}
 
@@ -207,7 +207,10 @@ class MraaModel(MotionModel):
         return losses, {**generated, "kp_source": motion_source["shift"], "kp_driving": motion_driving["shift"]}
 
     def _equivariance(self, driving: Tensor, landmarks: Tensor | None, region: Motion) -> dict[str, Tensor]:
-        """Regions of a warped frame, warped back, are the frame's own. With a prior their places are given."""
+        """Differences between the regions of a frame and those of the warped frame, warped back.
+
+        With a prior the positions are given and have no loss.
+        """
         weights = self.train_params.loss_weights
         shift_weight = 0.0 if self.needs_landmarks else weights.equivariance_shift
         affine_weight = weights.equivariance_affine if "affine" in region else 0.0
@@ -215,13 +218,13 @@ class MraaModel(MotionModel):
             return {}
         with full_precision(driving):
             warp = RandomWarp.draw(len(driving), driving, self.train_params.transform_params, "l1")
-            grid = warp.grid((driving.shape[2], driving.shape[3]))
+            grid = warp.grid(map_size(driving))
             warped = sample(driving, grid, padding="reflection", align_corners=self.convention.sampling)
-            given, usable = None, 1.0
-            if self.needs_landmarks:
+            given, usable = None, torch.ones(1, device=driving.device)
+            if landmarks is not None and self.needs_landmarks:
                 given = warp.inverse(landmarks.float())
-                # A warp that folds the face has no inverse there.
-                usable = ((warp(given) - landmarks).abs().amax((1, 2)) < _FOUND).float()
+                # A warp that folds the face has no inverse.
+                usable = ((warp(given) - landmarks).abs().amax((1, 2)) < _INVERSION_ERROR).float()
             moved = self.motion(warped, given)
             losses = {}
             if shift_weight:
@@ -230,7 +233,7 @@ class MraaModel(MotionModel):
                 back = warp.jacobian(moved["shift"]) @ moved["affine"]
                 value = inverse_2x2(region["affine"], LEAST_VARIANCE) @ back
                 if self.symmetric:
-                    value = value @ value.mT  # free of the rotation that a covariance does not determine
+                    value = value @ value.mT  # without the rotation, which a covariance does not determine
                 elif self.revert_axis_swap:
                     value = reverted(value)
                 identity = torch.eye(2, device=value.device)
@@ -250,7 +253,7 @@ class MraaModel(MotionModel):
 
     def avd_losses(self, batch: Mapping[str, Tensor], epoch: int) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """See `MotionModel.avd_losses`. Source: MRAA (Siarohin et al., 2021), Sec. 3.4."""
-        self.region_predictor.eval()  # frozen: its statistics, too
+        self.region_predictor.eval()  # also freezes its statistics
         with torch.no_grad():
             source = self.motion(batch["source"], batch.get("source_landmarks"))
             driving = self.motion(batch["driving"], batch.get("driving_landmarks"))

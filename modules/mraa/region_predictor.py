@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from config.mraa import RegionPredictorParams
-from modules.blocks import AntiAliasInterpolation2d, Hourglass
+from modules.blocks import AntiAliasInterpolation2d, Hourglass, start_constant
 from modules.facial_prior import PriorMaps, prior_points, published_values
-from modules.geometry import heatmap_mean, make_coordinate_grid, spatial_softmax
+from modules.geometry import heatmap_mean, make_coordinate_grid, map_size, spatial_softmax
 from modules.mraa.affine import principal_root, symmetric_root
 
 _LEAST_PRIOR = 1e-6  # lower limit of the prior's maps, so that learned logits affect every pixel
@@ -64,9 +64,7 @@ class RegionPredictor(nn.Module):
         self.jacobian = None
         if estimate_affine and not params.pca_based:
             self.jacobian = nn.Conv2d(self.predictor.out_features, 4, 7, padding=params.pad)
-            nn.init.zeros_(self.jacobian.weight)
-            with torch.no_grad():
-                self.jacobian.bias.copy_(torch.tensor([1.0, 0.0, 0.0, 1.0]))
+            start_constant(self.jacobian, 1.0, 0.0, 0.0, 1.0)
         self.down = None
         if params.scale_factor != 1:
             self.down = AntiAliasInterpolation2d(num_channels, params.scale_factor, "stride")
@@ -87,8 +85,8 @@ class RegionPredictor(nn.Module):
         if self.prior is not None:
             if landmarks is None:
                 raise ValueError("expected 68 landmarks for `prior: awp`, got none")
-            points = prior_points(landmarks, self.num_regions, (image.shape[-2], image.shape[-1]))
-            maps = self.prior(points, (x.shape[-2], x.shape[-1]), image.shape[-1])
+            points = prior_points(landmarks, self.num_regions, map_size(image))
+            maps = self.prior(points, map_size(x), image.shape[-1])
             x = torch.cat([x, self.region2(self.region1(maps))], dim=1)
         features = self.predictor(x)[-1]
         if maps is None:
@@ -103,7 +101,7 @@ class RegionPredictor(nn.Module):
 
     def _frames(self, heatmap: Tensor, shift: Tensor, features: Tensor) -> dict[str, Tensor]:
         if self.pca_based:
-            offset = make_coordinate_grid(heatmap.shape[-2:], heatmap) - shift[:, :, None, None]  # -> (B, K, h, w, 2)
+            offset = make_coordinate_grid(map_size(heatmap), heatmap) - shift[:, :, None, None]  # -> (B, K, h, w, 2)
             weighted = heatmap[..., None] * offset
             covar = weighted.flatten(2, 3).mT @ offset.flatten(2, 3)  # -> (B, K, 2, 2)
             return {"affine": self.root(covar), "covar": covar}

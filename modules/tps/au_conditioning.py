@@ -1,4 +1,4 @@
-"""Action units in the inpainting network: features and picture modulated where in the face a unit acts.
+"""Action units in the inpainting network: modulation of features and image in the face region of each unit.
 
 Dimension letters: B batch, C channels, H x W image, h x w map, A = 17 action units.
 """
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from modules.face_frame import ACTION_UNITS, HALF_FACE, action_unit_regions, sample_half_face, skin
 
-_FAINT = 0.02  # intensity, 0 to 1, below which a difference says little
-_SHADING = (48, 28)  # size of the learned maps; finer ones learn the faces of the training set
+_FAINT = 0.02  # intensity in [0, 1] of a difference that is hardly reliable
+_SHADING = (48, 28)  # size of the learned maps; finer maps overfit the faces of the training set
 
 
 class AUModulation(nn.Module):
-    """Scale and shift normalised features by the action-unit difference; without a difference nothing changes.
+    """Scale and shift normalised features by the action-unit difference; a difference of zero changes nothing.
 
-    Constant channels joined to the features, as published, are removed by the instance normalisation that follows.
+    Constant channels appended to the features, as published, are removed by the instance normalisation that follows.
 
     Args:
         num_features: C.
-    Source: feature-wise linear modulation (Perez et al., 2018), here weighted in space.
+    Source: feature-wise linear modulation (Perez et al., 2018), here weighted by regions.
     """
 
     def __init__(self, num_features: int):
@@ -29,11 +29,11 @@ class AUModulation(nn.Module):
         self.shift = nn.Parameter(torch.zeros(num_features, len(ACTION_UNITS)))
 
     def forward(self, features: Tensor, active: Tensor) -> Tensor:
-        """Modulate.
+        """Modulate features.
 
         Args:
             features: (B, C, h, w), after normalisation.
-            active: (B, A, h, w), action-unit difference times the share of each pixel in the unit's region.
+            active: (B, A, h, w), from `active_regions`.
         Returns:
             (B, C, h, w).
         """
@@ -43,11 +43,10 @@ class AUModulation(nn.Module):
 
 
 class AUShading(nn.Module):
-    """Furrows and shades: how much darker or lighter each action unit makes each point of the skin.
+    """Wrinkles and shading: brightness factor of each point of the skin for each action unit.
 
-    One map of half a face for every action unit, the same for all faces and for both sides; eyes and mouth, which
-    differ from face to face, are left out. A network that is to find furrows in features learns the few faces of its
-    training set instead.
+    One map of half a face per action unit, the same for all faces and both sides; eyes and mouth, which differ between
+    faces, are excluded. A network that predicts wrinkles from features overfits the few faces of its training set.
     """
 
     def __init__(self) -> None:
@@ -55,13 +54,13 @@ class AUShading(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(len(ACTION_UNITS), 1, *_SHADING))
 
     def forward(self, au_diff: Tensor, coordinates: Tensor) -> Tensor:
-        """Logarithm of the factor for every pixel.
+        """Logarithm of the brightness factor of every pixel.
 
         Args:
             au_diff: (B, A, 2), left and right.
             coordinates: (B, H, W, 2), from `face_coordinates`.
         Returns:
-            (B, 1, H, W), zero where nothing acts.
+            (B, 1, H, W), zero where no action unit acts.
         """
         grown = F.interpolate(self.log_gain, HALF_FACE, mode="bicubic", align_corners=True)[:, 0]
         maps = grown * action_unit_regions(grown) * skin(grown)
@@ -70,7 +69,7 @@ class AUShading(nn.Module):
 
 
 def active_regions(au_diff: Tensor, coordinates: Tensor) -> Tensor:
-    """The action-unit difference, spread over the regions where the units act.
+    """Action-unit difference of every pixel, weighted by the regions of the units.
 
     Args:
         au_diff: (B, A, 2), left and right.
@@ -83,10 +82,10 @@ def active_regions(au_diff: Tensor, coordinates: Tensor) -> Tensor:
 
 
 class AURest(nn.Module):
-    """Where the face rests: the background's share grows where no action unit of the difference acts.
+    """Raise the background's share where no action unit of the difference acts.
 
-    Motion estimated in skin that rests is noise, and the action units know where that is. Without a difference nothing
-    is known and nothing changes.
+    Motion that is estimated in resting skin is noise, and the action units tell which skin rests. A difference of zero
+    changes nothing.
     """
 
     def __init__(self) -> None:
@@ -94,7 +93,7 @@ class AURest(nn.Module):
         self.gain = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, au_diff: Tensor, coordinates: Tensor) -> Tensor:
-        """What is added to the background's logit.
+        """Logit added to that of the background.
 
         Args:
             au_diff: (B, A, 2), left and right.

@@ -1,4 +1,4 @@
-"""Dense motion from keypoint pairs: K splines and the background, mixed by learned maps.
+"""Dense motion from keypoint pairs: K splines and the background, combined by learned maps.
 
 Dimension letters: B batch, K splines, C channels, H x W image, h x w map of the network.
 """
@@ -34,7 +34,7 @@ def dropout_softmax(logits: Tensor, probability: float, uniform: Tensor) -> Tens
     Args:
         logits: (B, K + 1, h, w).
         probability: probability of leaving a spline out.
-        uniform: (B, K + 1) uniform random numbers in [0, 1).
+        uniform: (B, K + 1), uniform random numbers in [0, 1).
     Returns:
         (B, K + 1, h, w), sum over axis 1 nearly 1 (exactly e / (e + 1e-6), as published).
     Source: TPSMM (Zhao and Zhang, 2022), dropout for TPS transformations. The published rescaling by 1 / (1 - P) acts
@@ -121,7 +121,7 @@ class DenseMotionNetwork(nn.Module):
         flow: Tensor | None = None,
         action_units: tuple[Tensor, Tensor] | None = None,
     ) -> dict[str, Tensor | list[Tensor]]:
-        """Mix the splines from driving to source keypoints into one deformation.
+        """Combine the splines from driving to source keypoints into one deformation.
 
         Args:
             source: (B, C, H, W) in [0, 1].
@@ -189,7 +189,7 @@ class DenseMotionNetwork(nn.Module):
     def _deform(self, source: Tensor, transformations: Tensor) -> Tensor:
         batch, slots = transformations.shape[:2]
         repeated = source[:, None].expand(-1, slots, -1, -1, -1).flatten(0, 1)
-        return sample(repeated, transformations.flatten(0, 1)).unflatten(0, (batch, slots))
+        return sample(repeated, transformations.flatten(0, 1)).view(batch, slots, *source.shape[1:])
 
     def _occlusion(self, decoded: list[Tensor]) -> list[Tensor]:
         levels = decoded[-1:]

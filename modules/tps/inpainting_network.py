@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from config.tps import InpaintingParams
 from modules.blocks import DownBlock2d, Modulation, ResBlock2d, SameBlock2d, UpBlock2d, level_features
 from modules.face_frame import ACTION_UNITS
-from modules.geometry import resize_grid, resize_map, warp_features
+from modules.geometry import map_size, resize_grid, resize_map, warp_features
 from modules.tps.au_conditioning import AUModulation, AUShading, active_regions
 
 
@@ -98,18 +98,18 @@ class InpaintingNetwork(nn.Module):
         modulations = self._modulations(au_diff, coordinates, deformation)
         out = warped[0]
         for level, up_block in enumerate(self.up_blocks):
-            if self.au_conditioning == "concat":
+            if self.au_conditioning == "concat" and au_diff is not None:
                 constant = au_diff.mean(-1)[:, :, None, None]  # the published network does not distinguish sides
                 out = torch.cat([out, constant.expand(-1, -1, *out.shape[-2:])], dim=1)
             for block in (self.resblock[2 * level], self.resblock[2 * level + 1], up_block):
                 out = block(out, next(modulations))
             if level < len(self.up_blocks) - 1:
                 out = torch.cat([out, warped[level + 1]], dim=1)
-        mask = resize_map(occlusion_map[-1], out.shape[-2:])
+        mask = resize_map(occlusion_map[-1], map_size(out))
         out = torch.sigmoid(self.final(out * (1 - mask) + warped[-1]).float())
         deformed = warp_features(source, deformation)
         prediction = out * (1 - mask) + deformed * mask
-        if self.au_conditioning != "film":
+        if coordinates is None or au_diff is None:
             return {"prediction": prediction, "deformed": deformed}
         log_gain = warp_features(self.au_shading(au_diff, coordinates), deformation)
         return {
@@ -123,7 +123,7 @@ class InpaintingNetwork(nn.Module):
         self, au_diff: Tensor | None, coordinates: Tensor | None, deformation: Tensor
     ) -> Iterator[Modulation | None]:
         """Modulation of the normalised features of each decoder block, in the order of the blocks."""
-        if self.au_conditioning != "film":
+        if coordinates is None or au_diff is None:
             yield from [None] * (3 * len(self.up_blocks))
             return
         quarter = (coordinates.shape[1] // 4, coordinates.shape[2] // 4)  # regions are smooth
@@ -132,8 +132,8 @@ class InpaintingNetwork(nn.Module):
             yield partial(self._modulate, modulation, active)
 
     @staticmethod
-    def _modulate(modulation: AUModulation, active: Tensor, features: Tensor) -> Tensor:
-        return modulation(features, resize_map(active, features.shape[-2:]))
+    def _modulate(modulation: nn.Module, active: Tensor, features: Tensor) -> Tensor:
+        return modulation(features, resize_map(active, map_size(features)))
 
     def warp_encoded(self, encoded: list[Tensor], deformation: Tensor, occlusion_map: list[Tensor]) -> list[Tensor]:
         """Warp and occlude features level by level.
@@ -150,6 +150,6 @@ class InpaintingNetwork(nn.Module):
         """Multiply features by the occlusion maps: features fine to coarse in, coarse to fine out."""
         masks = occlusion_map if self.multi_mask else occlusion_map * len(encoded)
         return [
-            features * resize_map(mask, features.shape[-2:])
+            features * resize_map(mask, map_size(features))
             for features, mask in zip(reversed(encoded), masks, strict=True)
         ]

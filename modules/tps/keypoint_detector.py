@@ -1,4 +1,4 @@
-"""Keypoints of the thin-plate-spline family: learned from the picture, or facial landmarks.
+"""Keypoints of the thin-plate-spline family: learned from the image, or facial landmarks.
 
 Dimension letters: B batch, K splines, H x W image.
 """
@@ -30,20 +30,20 @@ class KPDetector(nn.Module):
 
 
 class LandmarkKeypoints(nn.Module):
-    """Groups of five facial landmarks as keypoints; no parameters, so its state dict is empty as MEGC2022's is.
+    """Groups of five facial landmarks as keypoints; without parameters, so the state dict is empty, as in MEGC2022.
 
     Args:
         groups: K lists of five landmark numbers, iBUG order, 0 to 67.
-        activation: `linear` passes coordinates on. `sigmoid` computes 2 sigmoid(x) - 1, which MEGC2022-Generation
-            applies to PIXEL coordinates: beyond 17 px everything collapses to exactly 1.
+        activation: `linear` keeps coordinates. `sigmoid` computes 2 sigmoid(x) - 1, which MEGC2022-Generation applies
+            to PIXEL coordinates: all coordinates above 17 px become exactly 1.
     """
 
-    def __init__(self, groups: Sequence[Sequence[int]], activation: Literal["linear", "sigmoid"] = "linear"):
+    order: Tensor
+
+    def __init__(self, groups: Sequence[Sequence[int]], activation: Literal["linear", "sigmoid"]):
         super().__init__()
         if any(len(group) != POINTS_PER_TPS for group in groups):
             raise ValueError(f"expected groups of {POINTS_PER_TPS} landmarks, got sizes {[len(g) for g in groups]}")
-        if activation not in ("linear", "sigmoid"):
-            raise ValueError(f"expected activation 'linear' or 'sigmoid', got {activation!r}")
         self.activation = activation
         self.register_buffer("order", torch.tensor([i for group in groups for i in group]), persistent=False)
 

@@ -1,7 +1,7 @@
-"""Which facial landmarks form a spline: ten groups of five, iBUG order, 0 to 67.
+"""Groups of facial landmarks, one per spline: ten groups of five, iBUG order, 0 to 67.
 
-Noise of half a pixel on the landmarks moves the worst pixel of a 256 x 256 picture by 2.4 px in the median with the
-groups `SPREAD`, by 12 px with `MEGC2022`, whose neighbouring points lie nearly on a line.
+Landmark noise of half a pixel moves the worst pixel of a 256 x 256 image by 2.4 px in the median with the groups
+`SPREAD`, by 12 px with `MEGC2022`, whose neighbouring points lie nearly on a line.
 """
 
 Groups = tuple[tuple[int, int, int, int, int], ...]
@@ -20,7 +20,7 @@ SPREAD: Groups = (
     (37, 47, 48, 52, 62),
 )
 
-# MEGC2022-Generation takes 50 landmarks in the order of their numbers, five neighbours a spline.
+# MEGC2022-Generation takes 50 landmarks in the order of their numbers, five neighbours per spline.
 _MEGC2022_ORDER = (1, 2, 5, 8, 9, 10, 13, 16, 17, *range(18, 29), *range(31, 61))
 MEGC2022: Groups = tuple(_MEGC2022_ORDER[i : i + 5] for i in range(0, 50, 5))
 

@@ -20,12 +20,13 @@ from modules.geometry import (
     expand_batch,
     full_precision,
     gaussian_blur,
+    map_size,
     motion_length,
     resize_grid,
     sample,
     transfer_motion,
 )
-from modules.losses import VGG19, PictureLoss
+from modules.losses import VGG19, PictureLoss, total
 from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
 from modules.thin_plate_spline import RandomWarp
 from modules.tps.bg_motion_predictor import BGMotionPredictor
@@ -35,10 +36,11 @@ from modules.tps.keypoint_detector import POINTS_PER_TPS, KPDetector, LandmarkKe
 from modules.tps.landmark_groups import LANDMARK_GROUPS
 
 _CLIP_NORM = 10.0
-_ALIGNMENT_WINDOW, _ALIGNMENT_NOISE = 0.02, 0.02  # frame widths; grey levels a pixel, several times a camera's noise
-_SHADING_BLUR = 0.8  # pixels: camera noise is finer than furrows
+_ALIGNMENT_WINDOW = 0.02  # in frame widths, see `aligned`
+_ALIGNMENT_NOISE = 0.02  # difference of neighbouring pixels, several times that of camera noise
+_SHADING_BLUR = 0.8  # pixels: camera noise is finer than wrinkles
 _SHADING_ROUGHNESS = 1e-5
-_LOW_PASS = 0.125  # at this size a face can be told, a micro-expression not be seen
+_LOW_PASS = 0.125  # scale at which a face is recognisable and a micro-expression is invisible
 
 
 class TPSModel(MotionModel):
@@ -92,7 +94,7 @@ class TPSModel(MotionModel):
         self.bg_predictor = BGMotionPredictor() if common.bg else None
         self.avd_network = AVDNetwork(params.avd_network_params, num_values=common.num_tps * POINTS_PER_TPS * 2)
 
-    # --- motion and picture ------------------------------------------------------------------------------------------
+    # --- motion and generation ---------------------------------------------------------------------------------------
 
     def motion(self, image: Tensor, landmarks: Tensor | None = None) -> Motion:
         """See `MotionModel.motion`; keypoints are float32 in every precision mode."""
@@ -127,9 +129,9 @@ class TPSModel(MotionModel):
         if self.inpainting_network.au_conditioning == "film":
             if landmarks is None:
                 raise ValueError("expected 68 landmarks for `au_conditioning: film`, got none")
-            height, width = source.shape[-2:]
+            height, width = map_size(source)
             with full_precision(source):
-                half = face_coordinates(landmarks.float(), (height // 2, width // 2))  # smooth enough for half the size
+                half = face_coordinates(landmarks.float(), (height // 2, width // 2))  # smooth: half the size is enough
                 encoded["coordinates"] = resize_grid(half, (height, width))
         return encoded
 
@@ -142,11 +144,11 @@ class TPSModel(MotionModel):
         dropout: tuple[float, Tensor] | None = None,
         background: bool = True,
     ) -> dict[str, Any]:
-        """See `MotionModel.generate`; beside the prediction what `DenseMotionNetwork` gives, and the keypoints.
+        """See `MotionModel.generate`; also returns the outputs of `DenseMotionNetwork`, and `bg_param`.
 
         Args:
-            dropout: of splines, training only.
-            background: predict the background's movement where both motions hold their frame.
+            dropout: dropout of splines in training, see `DenseMotionNetwork`.
+            background: predict the background's motion if both motions hold their frame.
         """
         batch = len(motion_driving["fg_kp"])
         source = expand_batch(encoded["source"], batch)
@@ -177,6 +179,7 @@ class TPSModel(MotionModel):
         return {**dense, **drawn, "bg_param": bg_param}
 
     def _background(self, source: Tensor, driving: Tensor) -> Tensor:
+        assert self.bg_predictor is not None, "called with a background predictor only"
         with full_precision(source):
             return self.bg_predictor(source.float(), driving.float())
 
@@ -186,7 +189,7 @@ class TPSModel(MotionModel):
 
     @staticmethod
     def _to_pixels(landmarks: Tensor, image: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
+        height, width = map_size(image)
         return (landmarks + 1) / 2 * landmarks.new_tensor([width - 1, height - 1])
 
     # --- training ----------------------------------------------------------------------------------------------------
@@ -223,7 +226,7 @@ class TPSModel(MotionModel):
         return Optimiser(adam, names, {name: _CLIP_NORM for name in names[unclipped:]}, start_epoch)
 
     def _maps(self) -> dict[nn.Module, float]:
-        """Parts that are maps of the face, which weight decay must not shrink, and their learning rates."""
+        """Learned maps of the face, which weight decay must not shrink, and their learning rates."""
         maps: dict[nn.Module, float] = {}
         for part in (self.dense_motion_network.zones, self.dense_motion_network.au_rest):
             if part is not None:
@@ -255,7 +258,7 @@ class TPSModel(MotionModel):
         shading = {}
         if "log_gain" in generated:
             shading = self._shading_losses(generated, driving)
-            self._hold_shading(generated)
+            self._detach_shading(generated)
         losses = {**self.picture_loss(generated["prediction"], driving), **shading}
         if weights.equivariance_value and not self.needs_landmarks:
             losses["equivariance_value"] = weights.equivariance_value * self._equivariance(driving, motion_driving)
@@ -273,13 +276,13 @@ class TPSModel(MotionModel):
         return losses, {**generated, "kp_source": motion_source["fg_kp"], "kp_driving": motion_driving["fg_kp"]}
 
     @staticmethod
-    def _hold_shading(generated: dict[str, Any]) -> None:
-        """Let no further loss reach the shading, which would learn to paint what motion misses."""
+    def _detach_shading(generated: dict[str, Any]) -> None:
+        """Detach the shading from all other losses, from which it would learn to paint over errors of the motion."""
         gain = generated["log_gain"].detach().exp()
         generated["prediction"] = (generated["unshaded"] * gain).clamp(max=1)
 
     def _shading_losses(self, generated: dict[str, Any], driving: Tensor) -> dict[str, Tensor]:
-        """What shading is learned from: the driving frame, brought into line with the prediction; and smoothness."""
+        """Error of the shading against the driving frame, aligned with the prediction, and roughness of the maps."""
         weights, log_gain = self.train_params.loss_weights, generated["log_gain"]
         with torch.no_grad(), full_precision(driving):
             now = generated["prediction"].float()
@@ -293,7 +296,7 @@ class TPSModel(MotionModel):
     def _relative_au(
         self, source: Tensor, generated: dict[str, Any], batch: Mapping[str, Tensor], au_diff: Tensor, epoch: int
     ) -> Tensor:
-        """The relative action-unit constraint, its weight growing from zero."""
+        """Relative action-unit constraint, with a weight that grows from zero."""
         warmup = self.train_params.relative_au_warmup
         grown = min(1.0, epoch / warmup) if warmup else 1.0
         loss = self.relative_au_loss(
@@ -304,8 +307,8 @@ class TPSModel(MotionModel):
     def _cross_identity_losses(
         self, batch: Mapping[str, Tensor], epoch: int
     ) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Losses of a step in which each person of the batch is driven by the next one; the picture that would be true
-        is not known. Where both are the same person, nobody moves."""
+        """Losses of a step in which each person of the batch is driven by the next one, without a true image to compare
+        with. If both are the same person, nothing moves."""
         source, landmarks = batch["source"], batch["source_landmarks"]
         differs = (batch["subject"] != batch["subject"].roll(-1, 0)).float()[:, None, None]
         motion_source = self.motion(source, landmarks)
@@ -321,9 +324,9 @@ class TPSModel(MotionModel):
             self.encode(source, landmarks), motion_source, motion, condition, self._dropout(epoch, source), False
         )
         if "log_gain" in generated:
-            self._hold_shading(generated)
+            self._detach_shading(generated)
         with full_precision(source):
-            # The keypoints of the moved face must come from those of the face at rest.
+            # The keypoints of the moved face must be sampled at those of the face at rest.
             reached = sample(generated["deformation"].permute(0, 3, 1, 2), motion["fg_kp"][:, None])[:, :, 0].mT
             missed = (reached - kp_source).abs().mean()
             changed = (self.to_low_pass(generated["prediction"].float()) - self.to_low_pass(source.float())).abs()
@@ -344,19 +347,19 @@ class TPSModel(MotionModel):
         return min(grown, section.dropout_maxp), uniform
 
     def _equivariance(self, driving: Tensor, motion_driving: Motion) -> Tensor:
-        """Keypoints of a warped frame, warped back, are the frame's own."""
+        """Difference between the keypoints of a frame and those of the warped frame, warped back."""
         with full_precision(driving):
             warp = RandomWarp.draw(len(driving), driving, self.train_params.transform_params, "l2")
-            warped = sample(driving, warp.grid(driving.shape[-2:]), padding="reflection")
+            warped = sample(driving, warp.grid(map_size(driving)), padding="reflection")
             return (motion_driving["fg_kp"] - warp(self.motion(warped)["fg_kp"])).abs().mean()
 
     def _warp_loss(self, driving: Tensor, encoded: dict[str, Any], generated: dict[str, Any]) -> Tensor:
-        """Difference of the source's warped features and the driving frame's; trains the deformation alone."""
+        """Difference of the source's warped features and the driving frame's features; trains the deformation only."""
         network, masks = self.inpainting_network, [mask.detach() for mask in generated["occlusion_map"]]
         warped = network.warp_encoded([f.detach() for f in encoded["features"]], generated["deformation"], masks)
         with torch.no_grad():
             target = network.occlude(network.encode(driving), masks)
-        return sum((w - t).abs().mean() for w, t in zip(warped, target, strict=True))
+        return total((w - t).abs().mean() for w, t in zip(warped, target, strict=True))
 
     def prepare_avd(self, section: TrainAVDParams) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_avd`."""

@@ -1,4 +1,4 @@
-"""The `warp` family: the source picture moved by a thin-plate spline through its 68 landmarks.
+"""The `warp` family: the source image, warped by a thin-plate spline through its 68 landmarks.
 
 Dimension letters: B batch, H x W image, A anchors.
 """
@@ -17,14 +17,14 @@ from modules.thin_plate_spline import TPS
 
 ANCHORED_BROWS = [17, 19, 21, 22, 24, 26]
 ANCHORED_JAW = [0, 2, 4, 6, 8, 10, 12, 14, 16]
-LEAST_SMOOTHING = 1e-6  # moves no landmark by 0.02 px of 256; with 0 landmarks that coincide have no spline
-AROUND = (1.25, 1.7)  # distances of the outer anchors from the face's centre, in those of jaw and forehead
+SMALLEST_SMOOTHING = 1e-6  # shifts landmarks by less than 0.02 px of 256; 0 fails for landmarks that coincide
+AROUND = (1.25, 1.7)  # distance of the outer anchors from the face's centre, relative to that of jaw and forehead
 NASION, CHIN = 27, 8
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 
 
 class WarpModel(MotionModel):
-    """Backward warp of the source by a spline, or a few in a row, from the moved landmarks to its own.
+    """Backward warp of the source by one or several consecutive splines from the moved landmarks to its own.
 
     Further control points on the forehead and around the head move with the head only; without them the spline would
     extrapolate the motion of brows and jaw into hair and background. One spline folds the image where lids close;
@@ -73,7 +73,7 @@ class WarpModel(MotionModel):
     def generate(
         self, encoded: Tensor, motion_source: Motion, motion_driving: Motion, condition: Condition | None = None
     ) -> dict[str, Any]:
-        """See `MotionModel.generate`; bicubic, so that a picture that does not move is not blurred."""
+        """See `MotionModel.generate`; bicubic, so that images without motion are not blurred."""
         with full_precision(encoded), torch.no_grad():
             moved = motion_driving["landmarks"]
             own = motion_source["landmarks"].expand_as(moved)
@@ -88,22 +88,24 @@ class WarpModel(MotionModel):
         return {"prediction": drawn.clamp(0, 1), "deformation": deformation}
 
     def _backward(self, moved: Tensor, own: Tensor, size: tuple[int, int]) -> Tensor:
-        """Where every pixel comes from: (B, n, 2) twice -> (B, h, w, 2)."""
-        smoothing = max(self.smoothing, LEAST_SMOOTHING)
-        way = [torch.lerp(moved, own, step / self.steps) for step in range(self.steps + 1)]
-        splines = [TPS(a, b, regularization="exact", smoothing=smoothing, slope_penalty=0.0) for a, b in pairwise(way)]
+        """Sampling coordinates of every pixel, from moved to own points: (B, n, 2) twice -> (B, h, w, 2)."""
+        smoothing = max(self.smoothing, SMALLEST_SMOOTHING)
+        stages = [torch.lerp(moved, own, step / self.steps) for step in range(self.steps + 1)]
+        splines = [
+            TPS(a, b, regularization="exact", smoothing=smoothing, slope_penalty=0.0) for a, b in pairwise(stages)
+        ]
         grid = splines[0].grid(size)
         for spline in splines[1:]:
-            grid = spline.in_parts(grid.flatten(1, 2)).view_as(grid)
+            grid = spline.in_chunks(grid.flatten(1, 2)).view_as(grid)
         return grid
 
 
 def head_anchors(landmarks: Tensor, forehead: float) -> Tensor:
-    """Points on the forehead, and around the head, of which no expression reaches any.
+    """Points on the forehead and around the head that no facial expression moves.
 
     Args:
         landmarks: (B, 68, 2).
-        forehead: distance of the first from the brows in the direction from chin to nasion, eye distances.
+        forehead: distance of the forehead points from the brows in eye distances, in the direction from chin to nasion.
     Returns:
         (B, A, 2).
     """
