@@ -20,6 +20,7 @@ from torch.utils.data import default_collate
 
 from augmentation import augment, draw_augmentation
 from config.experiment import Config
+from config.families import FAMILIES
 from config.load import load_config
 from config.sections import AugmentationParams, NormalizationParams
 from core.models import build_model
@@ -103,8 +104,7 @@ def construct(config: Config) -> MotionModel:
     model = build_model(config)
     section = config.train_params
     if next(model.parameters(), None) is not None:
-        weights = section.model_dump()["loss_weights"]
-        vgg = VGG19() if any(weights["perceptual"]) else None
+        vgg = VGG19() if section.needs_vgg19 else None
         estimator = AUEstimator().requires_grad_(False).eval() if section.needs_au_estimator else None
         model.prepare_training(section, vgg, estimator)
     return model
@@ -125,13 +125,14 @@ def construct_au(config: Config) -> AUEstimator:
 
 
 def on_cuda(module: nn.Module) -> nn.Module:
-    """Move a module as `Module.to` does, which PyTorch cannot with fake tensors: parameters and buffers, no others."""
-    moved: dict[int, nn.Parameter] = {}
+    """Move what `Module.to` moves, which fails on fake tensors: parameters and buffers, but no other tensors."""
+    shared: dict[Tensor, nn.Parameter] = {}
     for child in module.modules():
         for name, value in child._parameters.items():
-            if value is not None and id(value) not in moved:
-                moved[id(value)] = nn.Parameter(value.detach().to("cuda"), requires_grad=value.requires_grad)
-            child._parameters[name] = None if value is None else moved[id(value)]
+            if value is not None and value not in shared:
+                moved = torch.empty(value.shape, dtype=value.dtype, device="cuda")
+                shared[value] = nn.Parameter(moved, requires_grad=value.requires_grad)
+            child._parameters[name] = None if value is None else shared[value]
         for name, value in child._buffers.items():
             child._buffers[name] = None if value is None else value.to("cuda")
     return module
@@ -331,7 +332,6 @@ VARIANTS = {
         "model_params.prior_regions=published",
         "model_params.region_affine=principal",
     ),
-    "mraa awp of all landmarks": variant("mraa-awp-demo.yaml", {"equivariance_affine"}, "model_params.num_regions=68"),
     "warp without anchors": Case("warp-256.yaml", ("model_params.forehead=null", "model_params.steps=1")),
 }
 CASES = SHIPPED | VARIANTS
@@ -351,6 +351,10 @@ def each(cases: Mapping[str, Case], *, precisions: bool = False) -> pytest.MarkD
         for precision in (["32", "bf16-mixed"] if name in SHIPPED else ["bf16-mixed"])
     ]
     return pytest.mark.parametrize(("case", "precision"), both)
+
+
+def test_every_family_has_an_experiment():
+    assert {case.config.family for case in SHIPPED.values()} == set(FAMILIES)
 
 
 @each(TRAINED, precisions=True)
@@ -379,9 +383,9 @@ def test_a_cross_identity_step_stays_on_cuda(case, precision):
 
 
 def modes_of(model: MotionModel, config: Config) -> list[str]:
-    """Modes of `animate_params` that the family has a network for."""
-    with_avd = config.family == "tps" or (config.family == "mraa" and config.model_params.estimate_affine)
-    return ["relative", "standard", *(["avd"] if with_avd else [])]
+    """Modes of `animate_params` that the model has the networks for."""
+    has_avd = "avd_network" in model.networks() and getattr(config.model_params, "estimate_affine", True)
+    return ["relative", "standard", *(["avd"] if has_avd else [])]
 
 
 @each(CASES, precisions=True)
@@ -395,10 +399,8 @@ def test_generation_stays_on_cuda(case, precision):
         encoded, own = model.encode(source, landmarks), model.motion(source, landmarks)
         driving = model.motion(frames, batch.get("driving_landmarks"))
     with fake_cuda(precision, waits=True), torch.no_grad():
-        carried = {
-            mode: model.relative(own, driving, own, mode, config.animate_params.normalization_params)
-            for mode in modes_of(model, config)
-        }
+        normalization = config.animate_params.normalization_params
+        carried = {mode: model.relative(own, driving, own, mode, normalization) for mode in modes_of(model, config)}
     with fake_cuda(precision), torch.no_grad():
         unscaled = NormalizationParams(adapt_movement_scale=False, use_relative_jacobian=False)
         carried["unscaled"] = model.relative(own, driving, own, "relative", unscaled)
