@@ -29,21 +29,21 @@ def batch(params: dict, seeds=range(32)) -> tuple[dict, dict]:
     return pairs, augment(pairs)
 
 
-def test_nothing_to_change_changes_nothing():
+def test_without_parameters_nothing_changes():
     before, after = batch({})
     torch.testing.assert_close(after["source"], before["source"].float() / 255)
     torch.testing.assert_close(after["driving_landmarks"], before["driving_landmarks"])
     assert "augmentation" not in after
 
 
-def test_the_mirror_of_the_mirror_is_the_face():
+def test_mirrored_landmark_indices_are_an_involution():
     assert sorted(MIRRORED_LANDMARKS) == list(range(68))
     assert [MIRRORED_LANDMARKS[i] for i in MIRRORED_LANDMARKS] == list(range(68))
     assert MIRRORED_LANDMARKS[36] == 45, "outer corners of the eyes"
     assert MIRRORED_LANDMARKS[48] == 54, "corners of the mouth"
 
 
-def test_horizontal_flips_take_landmarks_and_sides_along():
+def test_horizontal_flips_mirror_landmarks_and_exchange_the_sides_of_action_units():
     before, after = batch({"flip_param": {"horizontal_flip": True}})
     mirrored = before["augmentation"]["mirror"].bool()
     assert 0 < mirrored.sum() < len(mirrored)
@@ -60,7 +60,7 @@ def test_horizontal_flips_take_landmarks_and_sides_along():
     torch.testing.assert_close(after["source_au"][mirrored], before["source_au"][mirrored].flip(-1))
 
 
-def test_time_flips_exchange_the_frames_and_the_sign_of_the_difference():
+def test_time_flips_exchange_the_frames_and_negate_the_action_unit_difference():
     before, after = batch({"flip_param": {"time_flip": True}})
     reverse = before["augmentation"]["reverse"].bool()
     assert 0 < reverse.sum() < len(reverse)
@@ -75,7 +75,7 @@ def test_time_flips_exchange_the_frames_and_the_sign_of_the_difference():
     )
 
 
-def test_colours_change_alike_in_both_frames():
+def test_both_frames_get_the_same_colour_jitter():
     params = {"jitter_param": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.2}}
     section = AugmentationParams.model_validate(params)
     drawn = [draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in range(8)]
@@ -104,7 +104,7 @@ def test_colours_change_alike_in_both_frames():
         },
     ],
 )
-def test_landmarks_stay_on_what_they_mark(params):
+def test_landmarks_follow_the_image_content(params):
     before, after = batch(params)
     moved = after["source_landmarks"]
     reverse = before["augmentation"]["reverse"].bool()
@@ -123,27 +123,27 @@ def test_landmarks_stay_on_what_they_mark(params):
         assert (colours[0] - colours[1])[:, visible].abs().max() < 0.02
 
 
-def test_draws_depend_on_their_generator_alone():
+def test_parameters_depend_on_the_random_generator_alone():
     section = AugmentationParams.model_validate({"flip_param": FLIPS, "rotation_param": {"degrees": 5}})
     first, second, other = (draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in (1, 1, 2))
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert not np.array_equal(first["affine"], other["affine"])
 
 
-def test_head_motion_is_undone_and_the_face_own_motion_stays():
+def test_head_motion_is_removed_and_facial_motion_stays():
     landmarks = torch.from_numpy(face_landmarks(SIZE) / (SIZE - 1) * 2 - 1).float()[None]
-    turn = torch.tensor([[[0.98, -0.05, 0.04], [0.05, 0.98, -0.02]]])
+    head = torch.tensor([[[0.98, -0.05, 0.04], [0.05, 0.98, -0.02]]])
     own = torch.zeros_like(landmarks)
     own[:, 48, 1] = 0.05
-    driving_landmarks = (landmarks + own) @ turn[:, :, :2].mT + turn[:, None, :, 2]
-    picture = torch.from_numpy(smooth_picture(np.random.default_rng(0), SIZE).transpose(2, 0, 1))[None]
-    inverse = torch.linalg.inv(turn[:, :, :2])
-    back = torch.cat([inverse, -inverse @ turn[:, :, 2:]], dim=2)
+    driving_landmarks = (landmarks + own) @ head[:, :, :2].mT + head[:, None, :, 2]
+    image = torch.from_numpy(smooth_picture(np.random.default_rng(0), SIZE).transpose(2, 0, 1))[None]
+    inverse = torch.linalg.inv(head[:, :, :2])
+    back = torch.cat([inverse, -inverse @ head[:, :, 2:]], dim=2)
     grid = torch.nn.functional.affine_grid(back, [1, 3, SIZE, SIZE], align_corners=True)
-    turned = torch.nn.functional.grid_sample(picture.float(), grid, mode="bicubic", align_corners=True)
+    turned = torch.nn.functional.grid_sample(image.float(), grid, mode="bicubic", align_corners=True)
     drawn = draw_augmentation(AugmentationParams(), (SIZE, SIZE), np.random.default_rng(0))
     pairs = {
-        "source": picture,
+        "source": image,
         "driving": turned.clamp(0, 255).round().byte(),
         "source_landmarks": landmarks,
         "driving_landmarks": driving_landmarks,
