@@ -1,1 +1,1 @@
-"""What is written and measured: videos, contact sheets, result tables, metrics, training pictures."""
+"""Output files and measurements: videos, contact sheets, result tables, metrics, training images."""
