@@ -1,1 +1,1 @@
-"""The demo: makes its data set with known motion, trains, animates unseen faces and measures the result."""
+"""The demo: makes a data set with known motion, trains, animates unseen faces and measures the results."""
