@@ -90,6 +90,52 @@ def test_both_frames_get_the_same_colour_jitter():
     assert (after["source"] - frame.float() / 255).abs().mean() > 0.02
 
 
+def jittered(*jitter: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Frames of a pair before and after jitter by given factors, (3, 8, 8) each, source and driving."""
+    generator = torch.Generator().manual_seed(0)
+    source, driving = (torch.rand(1, 3, 8, 8, generator=generator).mul(60).byte() + 90 for _ in range(2))
+    drawn = draw_augmentation(AugmentationParams(), (8, 8), np.random.default_rng(0))
+    drawn["jitter"] = np.float32(jitter)
+    augmentation = {name: torch.from_numpy(np.asarray(value)[None]) for name, value in drawn.items()}
+    after = augment({"source": source, "driving": driving, "augmentation": augmentation})
+    before = torch.cat([source, driving]).float() / 255
+    return before, torch.cat([after["source"], after["driving"]])
+
+
+def grey(frames: torch.Tensor) -> torch.Tensor:
+    return (frames * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(1, keepdim=True)
+
+
+def test_brightness_multiplies_the_values():
+    before, after = jittered(1.2, 1, 1, 0)
+    torch.testing.assert_close(after, before * 1.2)
+
+
+def test_contrast_multiplies_the_distance_from_the_mean_grey_of_both_frames():
+    before, after = jittered(1, 1.3, 1, 0)
+    level = grey(before).mean()
+    torch.testing.assert_close(after, level + 1.3 * (before - level), atol=1e-4, rtol=0)
+
+
+def test_saturation_multiplies_the_distance_from_the_grey_of_each_pixel():
+    before, after = jittered(1, 1, 0.5, 0)
+    torch.testing.assert_close(after, grey(before) + 0.5 * (before - grey(before)), atol=1e-4, rtol=0)
+
+
+def test_hue_rotates_the_colours():
+    before, after = jittered(1, 1, 1, 1 / 3)
+    torch.testing.assert_close(after, before.roll(1, dims=1), atol=1e-4, rtol=0)
+
+
+def test_drawn_factors_lie_in_their_ranges():
+    params = {"brightness": 0.3, "contrast": 0.2, "saturation": 0.1, "hue": 0.05}
+    section = AugmentationParams.model_validate({"jitter_param": params})
+    drawn = [draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed))["jitter"] for seed in range(200)]
+    low, high = np.min(drawn, axis=0), np.max(drawn, axis=0)
+    np.testing.assert_allclose(low, [0.7, 0.8, 0.9, -0.05], atol=0.01)
+    np.testing.assert_allclose(high, [1.3, 1.2, 1.1, 0.05], atol=0.01)
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -123,6 +169,22 @@ def test_landmarks_follow_the_image_content(params):
         assert (colours[0] - colours[1])[:, visible].abs().max() < 0.02
 
 
+def test_rotation_leaves_no_border():
+    section = AugmentationParams.model_validate({"rotation_param": {"degrees": 45}})
+    drawn = draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(0))
+    frame = torch.full((1, 3, SIZE, SIZE), 200, dtype=torch.uint8)
+    augmentation = {name: torch.from_numpy(np.asarray(value)[None]) for name, value in drawn.items()}
+    after = augment({"source": frame, "driving": frame, "augmentation": augmentation})
+    torch.testing.assert_close(after["source"], frame / 255, atol=1e-4, rtol=0)
+
+
+def test_a_resize_ratio_above_one_enlarges_the_face():
+    before, after = batch({"resize_param": {"ratio": [1.25, 1.5]}})
+    width, enlarged = (np.ptp(pairs["source_landmarks"][..., 0].numpy(), axis=1) for pairs in (before, after))
+    assert 1.24 < (enlarged / width).min() < 1.3
+    assert 1.45 < (enlarged / width).max() < 1.51
+
+
 def test_parameters_depend_on_the_random_generator_alone():
     section = AugmentationParams.model_validate({"flip_param": FLIPS, "rotation_param": {"degrees": 5}})
     first, second, other = (draw_augmentation(section, (SIZE, SIZE), np.random.default_rng(seed)) for seed in (1, 1, 2))
@@ -154,3 +216,5 @@ def test_head_motion_is_removed_and_facial_motion_stays():
     assert (before["source"] - before["driving"])[middle].abs().mean() > 0.03
     assert (after["source"] - after["driving"])[middle].abs().mean() < 0.005
     torch.testing.assert_close(after["driving_landmarks"] - after["source_landmarks"], own, atol=0.004, rtol=0)
+    mean = (landmarks + driving_landmarks).mean(1) / 2  # both frames move to the mean pose and are blurred alike
+    torch.testing.assert_close(after["source_landmarks"].mean(1), mean, atol=0.003, rtol=0)
