@@ -93,7 +93,7 @@ def test_both_frames_get_the_same_colour_jitter():
 def jittered(*jitter: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Frames of a pair before and after jitter by given factors, (3, 8, 8) each, source and driving."""
     generator = torch.Generator().manual_seed(0)
-    source, driving = (torch.rand(1, 3, 8, 8, generator=generator).mul(60).byte() + 90 for _ in range(2))
+    source, driving = (torch.rand(1, 3, 8, 8, generator=generator).mul(60).byte() + level for level in (80, 100))
     drawn = draw_augmentation(AugmentationParams(), (8, 8), np.random.default_rng(0))
     drawn["jitter"] = np.float32(jitter)
     augmentation = {name: torch.from_numpy(np.asarray(value)[None]) for name, value in drawn.items()}
