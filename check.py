@@ -7,7 +7,7 @@ import yaml
 
 from clips.checks import batch_problem, name_warnings
 from clips.files import subject_of
-from clips.loader import ClipLoader, LoadedClip, make_clip_loader, unfit_to_train
+from clips.loader import ClipLoader, LoadedClip, make_clip_loader, training_problem
 from clips.pairs import animation_pairs
 from clips.reading import Clip, ClipError
 from clips.splits import split_clips
@@ -109,7 +109,7 @@ def _training(config: Config, loader: ClipLoader, devices: int) -> Findings:
         return found
     _read(found, loader, [(clip, True) for clip in clips])
     for clip in list(found.usable):
-        if problem := unfit_to_train(clip, config.dataset_params):
+        if problem := training_problem(clip, config.dataset_params):
             found.usable.remove(clip)
             found.rejected.append(problem)
     section = config.train_params

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from augmentation import draw_augmentation
 from clips.files import subject_of
-from clips.loader import LoadedClip, unfit_to_train
+from clips.loader import LoadedClip, training_problem
 from clips.reading import ClipError, Frame
 from clips.splits import identity
 from config.sections import DatasetParams
@@ -34,7 +34,7 @@ class FramesDataset(Dataset[dict[str, Any]]):
 
     def __init__(self, clips: list[LoadedClip], params: DatasetParams, *, seed: int, num_repeats: int):
         for clip in clips:
-            if problem := unfit_to_train(clip, params):
+            if problem := training_problem(clip, params):
                 raise ClipError(problem)
         self.params = params
         self.seed = seed

@@ -17,7 +17,7 @@ from generation.batch import Batch, content_hash
 from generation.engine import Engine
 from generation.setup import make_engine, make_loader, result_folder
 from logger import log_to_file
-from output.metrics import PICTURE_METRICS, picture_metrics
+from output.metrics import IMAGE_METRICS, image_metrics
 from output.video import side_by_side, write_frames, write_video
 
 log = logging.getLogger("reconstruction")
@@ -25,8 +25,8 @@ log = logging.getLogger("reconstruction")
 COLUMNS = [
     "clip",
     "frames",
-    *PICTURE_METRICS,
-    *(f"static_{name}" for name in PICTURE_METRICS),
+    *IMAGE_METRICS,
+    *(f"static_{name}" for name in IMAGE_METRICS),
     "folder",
     "video",
     "key",
@@ -86,8 +86,8 @@ def _reconstruct_clip(
         beside = side_by_side(truth, frames)
         path = folder.with_name(f"{folder.name}{params.format}")
         video = write_video(path, beside, loader.fps(clip), crf=config.animate_params.crf).name
-    ours = picture_metrics(truth, frames)
-    static = picture_metrics(truth, [truth[0]] * len(truth))
+    ours = image_metrics(truth, frames)
+    static = image_metrics(truth, [truth[0]] * len(truth))
     return {
         "clip": clip.name,
         "frames": len(frames),
@@ -98,6 +98,6 @@ def _reconstruct_clip(
 
 
 def _log_means(rows: Sequence[dict[str, str]]) -> None:
-    for name in PICTURE_METRICS:
+    for name in IMAGE_METRICS:
         ours, static = (np.mean([float(row[column]) for row in rows]) for column in (name, f"static_{name}"))
         log.info("%s: %.4f, static copy %.4f", name, ours, static)

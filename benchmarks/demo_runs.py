@@ -1,30 +1,39 @@
-"""Runs of the program on the demo set, and what the true clips of its test pairs look like."""
+"""Runs of the program on the demo set, and measurements of their results; shared by several benchmarks."""
 
 import csv
 import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-import cv2
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 
-from demo.data_set import load_subject
-from demo.measure import Shown, UnitChanges
+from config.load import load_config
+from demo.data_set_plan import load_face
+from demo.evaluation import ClipMeasurements, IntensityEstimator, compare
+from demo.truth import Pair, read_truth, to_unit_range
 
-FOREHEAD = 0.15  # height of the forehead that counts as face, heights of the landmarks
+Row = dict[str, Any]
+"""Row of a result table: names, and measures as numbers."""
 
 
-def program(*arguments: object, threads: int | None = 1) -> None:
-    """Run `run.py` with a number of threads, None for its own choice.
+def demo_folder(config: Path) -> Path:
+    """Return the folder of the demo set that an experiment names."""
+    folder = load_config(config, []).config.dataset_params.root_dir
+    assert folder is not None, f"{config} names the demo set"
+    return folder
+
+
+def run_program(*arguments: object, threads: int | None = 1) -> None:
+    """Run `run.py` with a number of threads; None leaves the number to the libraries.
 
     Raises:
-        RuntimeError: it failed; with what it said.
+        RuntimeError: the program failed; the message holds its error output.
     """
     command = [sys.executable, "run.py", *map(str, arguments)]
     limits = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
@@ -34,62 +43,46 @@ def program(*arguments: object, threads: int | None = 1) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """Of the one run in a folder of run folders."""
+    """Return the last checkpoint of the only run in a folder; None without any."""
     return max(folder.glob("*/[0-9]*.pth*"), default=None)
 
 
-def held_out_pairs(data: Path) -> list[dict[str, str]]:
-    """Rows of the demo set's test pairs: `driving`, `source`."""
-    with (data / "test_pairs.csv").open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-def frames(folder: Path) -> NDArray[np.uint8]:
-    """(T, H, W, 3)."""
-    return np.stack([iio.imread(path) for path in sorted(folder.glob("*.png"))])
+@cache
+def intensity_estimator(data: Path, clip: str) -> IntensityEstimator:
+    """Return the estimator for the subject of a clip, built once."""
+    return IntensityEstimator(load_face(data, clip))
 
 
 @cache
-def unit_changes(data: Path, clip: str) -> UnitChanges:
-    """Of the subject in a clip."""
-    return UnitChanges(load_subject(data, clip))
+def truth_measurements(data: Path, pair: Pair) -> ClipMeasurements:
+    """Measure the true result of a pair, once."""
+    truth = read_truth(data, pair)
+    return ClipMeasurements.from_frames(truth.frames, intensity_estimator(data, pair.source), truth.face_mask())
 
 
-@dataclass(frozen=True)
-class Truth:
-    """The true clip of a pair.
-
-    Attributes:
-        shown: what it shows.
-        mask: (H, W), the face.
-        landmarks: (68, 2), xy, pixels, of its first frame.
-    """
-
-    shown: Shown
-    mask: NDArray[np.bool_]
-    landmarks: NDArray[np.float64]
+def measure_result(data: Path, pair: Pair, result: NDArray[np.uint8]) -> Row:
+    """Compare a result (T, H, W, 3) with the truth; returns the names of the pair and the measures of `compare`."""
+    mask = read_truth(data, pair).face_mask()
+    measured = ClipMeasurements.from_frames(to_unit_range(result), intensity_estimator(data, pair.source), mask)
+    return {**asdict(pair), **compare(measured, truth_measurements(data, pair))}
 
 
-@cache
-def truth(data: Path, source: str, driving: str) -> Truth:
-    """Of a test pair."""
-    with np.load(data / "truth" / "pairs" / f"{driving}-{source}.npz") as arrays:
-        clip, outline = arrays["frames"].astype(np.float32), arrays["landmarks"][0]
-    mask = np.zeros(clip.shape[1:3], np.uint8)
-    brows = outline[17:27] - [0, FOREHEAD * np.ptp(outline[:, 1])]
-    cv2.fillConvexPoly(mask, cv2.convexHull(np.concatenate([outline, brows]).round().astype(np.int32)), 1)
-    return Truth(Shown.by(clip, unit_changes(data, source), mask.astype(bool)), mask.astype(bool), outline)
-
-
-def write_rows(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """A CSV file; numbers with five places."""
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write a CSV table; numbers have five decimals."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows({k: round(v, 5) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
 
 
-def means(rows: Iterable[Mapping[str, object]], *names: str) -> list[float]:
-    """Mean of each measure."""
+def means(rows: Iterable[Mapping[str, Any]], *names: str) -> list[float]:
+    """Return the mean of each measure over the rows."""
     chosen = list(rows)
-    return [float(np.mean([row[name] for row in chosen])) for name in names]  # type: ignore[misc]
+    return [float(np.mean([row[name] for row in chosen])) for name in names]
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [header, *rows]
+    text = ["| " + " | ".join(cells) + " |" for cells in lines]
+    return "\n".join([text[0], "|---" * len(header) + "|", *text[1:]]) + "\n"

@@ -1,11 +1,11 @@
-"""Finds the groups of five landmarks that `modules/tps/landmark_groups.py` holds, and draws them.
+"""Finds and draws the groups of five landmarks in `modules/tps/landmark_groups.py`.
 
-A thin-plate spline through five points is as stable as its points are spread: noise on one of them moves the picture
-far away from it by that noise times the spline's largest weight. Fifty of the 68 landmarks are split into ten groups
-so that the worst weight over the picture, averaged over groups and faces, is least (simulated annealing by swaps).
+A thin-plate spline is the more stable, the wider its five points are spread: noise on one of them moves distant parts
+of the image by the noise times the largest weight of the spline. Fifty of the 68 landmarks are divided into ten groups
+such that the largest weight over the image, averaged over groups and faces, is minimal (simulated annealing by swaps).
 
     python -m benchmarks.landmark_groups --find             prints the table
-    python -m benchmarks.landmark_groups --draw FILE.png    draws the table that the program uses
+    python -m benchmarks.landmark_groups --draw FILE.png    draws the table in use
 """
 
 import argparse
@@ -13,19 +13,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from modules.geometry import make_coordinate_grid
 from modules.tps.dense_motion import keypoint_splines
 
-# Brows, eyes, lips and nose move with expressions; of the jaw, whose points slide along its edge, only anchors.
+# Brows, eyes, lips and nose move with expressions; the jaw, whose points slide along its edge, gives fixed points only.
 CHOSEN = [*range(17, 28), 30, 31, 33, 35, *range(36, 60), 61, 62, 63, 65, 66, 67, 0, 4, 8, 12, 16]
 DATA = Path(__file__).resolve().parents[1] / "data"
 SHAPES = ("astronaut_landmarks68.csv", "grace_hopper_landmarks68.csv")
-FACE_HEIGHT = 0.6  # part of the frame from the highest brow point to the chin
+FACE_HEIGHT = 0.6  # distance from the highest brow point to the chin, share of the frame height
 
 
-def face_shapes() -> np.ndarray:
-    """Landmarks of the demo photographs and their mirror image, centred in a frame: (4, 68, 2) in [-1, 1]."""
+def face_shapes() -> NDArray[np.float64]:
+    """Return the landmarks of the demo photographs and of their mirror images, centred: (4, 68, 2) in [-1, 1]."""
     shapes = []
     for name in SHAPES:
         points = np.loadtxt(DATA / name, delimiter=",")
@@ -36,12 +37,12 @@ def face_shapes() -> np.ndarray:
 
 
 def worst_weight(groups: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
-    """Largest gain of noise on the control points, over the picture: (G, 5), (S, 68, 2) -> (S, G).
+    """Return the largest gain of noise on the control points over the image: (G, 5), (S, 68, 2) -> (S, G).
 
-    The gain at a pixel is the root of the summed squares of the spline's five weights there.
+    The gain at a pixel is the root of the sum of squares of the five weights of the spline.
     """
     control = shapes[:, groups]  # -> (S, G, 5, 2)
-    unit = torch.eye(5).reshape(5, 1, 1, 5, 1) * torch.tensor([1.0, 0.0])  # the i-th point moved along x
+    unit = torch.eye(5).reshape(5, 1, 1, 5, 1) * torch.tensor([1.0, 0.0])  # move the i-th point along x
     frame = make_coordinate_grid((9, 9), control).reshape(-1, 2)
     spline = keypoint_splines(control.expand(5, *control.shape), control + 1e-2 * unit, "exact")
     weights = (spline(frame)[..., 0] - frame[:, 0]) / 1e-2  # -> (5, S, G, N)
@@ -49,7 +50,7 @@ def worst_weight(groups: torch.Tensor, shapes: torch.Tensor) -> torch.Tensor:
 
 
 def find_groups(seed: int = 0, steps: int = 20000) -> list[list[int]]:
-    """Simulated annealing over the split of `CHOSEN` into groups of five; the same seed gives the same table."""
+    """Divide `CHOSEN` into groups of five by simulated annealing; the same seed gives the same groups."""
     rng = np.random.default_rng(seed)
     shapes = torch.from_numpy(face_shapes()).float()
     order = rng.permutation(CHOSEN).reshape(-1, 5)
@@ -67,7 +68,7 @@ def find_groups(seed: int = 0, steps: int = 20000) -> list[list[int]]:
 
 
 def draw_groups(path: Path) -> None:
-    """Draw the ten groups on a face shape, a small picture each."""
+    """Draw each of the ten groups on a face shape."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -88,6 +89,7 @@ def draw_groups(path: Path) -> None:
 
 
 def main() -> None:
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     action = parser.add_mutually_exclusive_group(required=True)
     action.add_argument("--find", action="store_true")
@@ -97,7 +99,7 @@ def main() -> None:
         draw_groups(options.draw)
         return
     for group in find_groups():
-        print(f"    ({', '.join(str(i) for i in group)}),")  # noqa: T201
+        print(f"    ({', '.join(str(i) for i in group)}),")
 
 
 if __name__ == "__main__":

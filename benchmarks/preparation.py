@@ -1,10 +1,10 @@
-"""How fast clips are prepared, beside a plain OpenCV loop that reads, crops, resizes and writes the same frames.
+"""Measures the speed of data preparation and of an OpenCV loop that reads, crops, resizes and writes the same frames.
 
     python -m benchmarks.preparation [--frames 10000] [--workers 2]
 
-Frames are 640 x 480 JPEG files of a face that moves, made for the purpose. All ways use the same number of processes.
-The loop is timed before and after the others. Where other programs run beside, frames a second say little; processor
-time, of all processes and their start, says more.
+Frames are synthetic 640 x 480 JPEG files of a moving face. All variants use the same number of processes. The loop is
+timed before and after the others. Beside other programs, frames per second are unreliable; processor time, which
+includes the start of all processes, is less so.
 """
 
 import argparse
@@ -17,10 +17,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import skimage.data
+from numpy.typing import NDArray
 
 from config.options import RunOptions
 from config.preparation import PrepareParams
+from demo.subjects import load_photograph
 from faces.landmarks import read_landmarks
 from preparation.clip_record import ClipRecord, Listing
 from preparation.crop import place_crop
@@ -33,7 +34,7 @@ FACE = 210.0  # height of the face from brows to chin, pixels, as in the raw fra
 
 
 def main() -> None:
-    """Print frames a second of the loop and of both ways, and their ratios."""
+    """Print the frames per second of the loop and of preparation without and with tracking, and their ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
@@ -43,43 +44,43 @@ def main() -> None:
         listing = _make_release(folder / "release", max(arguments.frames // CLIP, 1))
         frames = CLIP * len(listing.clips)
         loop = partial(_loop, listing, folder / "loop", arguments.workers)
-        ways = {
+        variants = {
             "OpenCV loop": loop,
             "without tracking": partial(_prepare, listing, folder / "plain", arguments.workers, "files"),
             "with tracking": partial(_prepare, listing, folder / "tracked", arguments.workers, "track"),
             "OpenCV loop again": loop,
         }
-        seconds = {name: _seconds(way) for name, way in ways.items()}
+        seconds = {name: _seconds(variant) for name, variant in variants.items()}
     reference = np.mean([seconds["OpenCV loop"], seconds["OpenCV loop again"]], axis=0)
     print(f"{frames} frames, {arguments.workers} processes; ratio to the loop")
     for name, spent in seconds.items():
         wall, processor = reference / spent
         print(
             f"{name:<18}{frames / spent[0]:8.1f} frames/s, ratio {wall:.2f}; "
-            f"{1000 * spent[1] / frames:6.2f} ms of processor time a frame, ratio {processor:.2f}"
+            f"{1000 * spent[1] / frames:6.2f} ms of processor time per frame, ratio {processor:.2f}"
         )
 
 
-def _seconds(way: Callable[[], None]) -> np.ndarray:
-    """Seconds that pass, and that this process and those that it starts compute."""
-    began, before = time.perf_counter(), os.times()
-    way()
-    passed, after = time.perf_counter() - began, os.times()
+def _seconds(variant: Callable[[], None]) -> NDArray[np.float64]:
+    """Return elapsed seconds, and processor seconds of this process and of those that it starts."""
+    start, before = time.perf_counter(), os.times()
+    variant()
+    passed, after = time.perf_counter() - start, os.times()
     return np.array([passed, sum(after[:4]) - sum(before[:4])])
 
 
 def _make_release(folder: Path, clips: int) -> Listing:
-    """Clips of a face that moves by a few pixels, each with its own noise, and landmarks of every frame."""
-    picture, points = skimage.data.astronaut(), _landmarks()
+    """Write clips of a face that moves by a few pixels, each with its own noise, and landmarks of every frame."""
+    image, points = load_photograph("astronaut")[0], _landmarks()
     scale = FACE / np.ptp(points[:, 1])
     middle = points.mean(axis=0)
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 2, (8, SIZE[1], SIZE[0], 3))
     shifts = 2 * np.sin(np.arange(CLIP) / 9)[:, None] * [1, 0.5]
     moving = np.array(SIZE) / 2 + shifts
-    pictures = [
+    images = [
         cv2.warpAffine(
-            picture,
+            image,
             np.array([[scale, 0, x - scale * middle[0]], [0, scale, y - scale * middle[1]]]),
             SIZE,
             flags=cv2.INTER_CUBIC,
@@ -93,7 +94,7 @@ def _make_release(folder: Path, clips: int) -> Listing:
         clip.mkdir(parents=True)
         paths = tuple(clip / f"img{t}.jpg" for t in range(CLIP))
         for t, path in enumerate(paths):
-            frame = np.clip(pictures[t] + noise[(t + number) % len(noise)], 0, 255).astype(np.uint8)
+            frame = np.clip(images[t] + noise[(t + number) % len(noise)], 0, 255).astype(np.uint8)
             cv2.imwrite(str(path), cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, 92])
         landmarks = folder / f"s{number}_a.npy"
         np.save(landmarks, (points - middle) * scale + moving[:, None])
@@ -104,7 +105,7 @@ def _make_release(folder: Path, clips: int) -> Listing:
     return Listing(tuple(records), ())
 
 
-def _landmarks() -> np.ndarray:
+def _landmarks() -> NDArray[np.float64]:
     return read_landmarks(Path(__file__).parents[1] / "data" / "astronaut_landmarks68.csv")[0]
 
 
@@ -131,14 +132,16 @@ def _loop(listing: Listing, output: Path, workers: int) -> None:
 
 
 def _loop_over_clip(record: ClipRecord, output: Path) -> None:
-    """What a script would do: read, crop, resize, write."""
+    """Read, crop, resize and write a clip, as a short script would."""
     assert record.landmarks is not None, "made with landmarks"
     crop = place_crop(np.load(record.landmarks)[0], SIZE[::-1], _settings(output, 1, "files").crop_params)
     x, y = (round(c - (crop.side - 1) / 2) for c in crop.centre)
     folder = output / record.name
     folder.mkdir(parents=True, exist_ok=True)
     for t, path in enumerate(record.frames):
-        square = cv2.imread(str(path))[y : y + crop.side, x : x + crop.side]
+        frame = cv2.imread(str(path))
+        assert frame is not None, "made by this program"
+        square = frame[y : y + crop.side, x : x + crop.side]
         small = cv2.resize(square, (crop.size, crop.size), interpolation=cv2.INTER_AREA)
         cv2.imwrite(str(folder / f"{t:04d}.png"), small)
 

@@ -1,16 +1,16 @@
-"""Times of several ways to do the same, on a machine that may slow down at any moment."""
+"""Comparison of the speed of several functions on a machine whose own speed may change at any moment."""
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
 
 
-def in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each way; the first round warms up and does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
+def time_alternately(functions: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Call the functions in turn, for a number of rounds after one that warms up; return the median seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(rounds + 1):
-        for name, way in ways.items():
-            began = time.perf_counter()
-            way()
-            seconds[name].append(time.perf_counter() - began)
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            seconds[name].append(time.perf_counter() - start)
     return {name: statistics.median(values[1:]) for name, values in seconds.items()}

@@ -1,4 +1,4 @@
-"""Networks that find landmarks and action units where no file gives them; loaded when the first clip needs them.
+"""Networks that find landmarks and action units of clips without files; loaded when the first clip needs them.
 
 Legend: T frames, H x W image.
 """
@@ -18,11 +18,11 @@ Detector = Callable[[Frame], NDArray[np.float64]]
 """Finds the 68 landmarks of a frame, in its pixels: uint8 (H, W, 3) -> (68, 2)."""
 
 Extractor = Callable[[NDArray[np.uint8]], NDArray[np.float64]]
-"""Estimates the action units of frames: uint8 (T, H, W, 3) -> table (R, C), see `extract_action_units`."""
+"""Estimates the action units of frames: uint8 (T, H, W, 3) -> table (rows, columns), see `extract_action_units`."""
 
 
 def landmark_detector(params: DatasetParams, device: str) -> Detector | None:
-    """A landmark detector for clips without landmark files; it is loaded when the first such clip comes."""
+    """Return a landmark detector, whose network is loaded on its first call; None if `keypoint_dir` gives files."""
     if params.keypoint_dir is not None:
         return None
     loaded: list[LandmarkDetector] = []
@@ -36,13 +36,13 @@ def landmark_detector(params: DatasetParams, device: str) -> Detector | None:
 
 
 def action_unit_extractor(params: DatasetParams, device: str) -> Extractor | None:
-    """What estimates action units for clips without tables; it is loaded when the first such clip comes."""
+    """Return an action-unit estimator, whose networks are loaded on its first call; None if no clip needs it."""
     if params.au_dir is not None or params.au_extractor is None:
         return None
-    one_at_a_time = Lock()  # clips are prepared in several threads, which share its networks
+    lock = Lock()  # clips are loaded in several threads, which share the networks
 
     def extract(frames: NDArray[np.uint8]) -> NDArray[np.float64]:
-        with one_at_a_time:
+        with lock:
             return extract_action_units(frames, device)
 
     return extract

@@ -1,4 +1,4 @@
-"""What the names of clips say, and the files that belong to them: landmarks, action-unit tables, lists."""
+"""Files that belong to a clip by its name (landmarks, action-unit tables), lists of clips, and the parts of a name."""
 
 import csv
 import re
@@ -10,18 +10,18 @@ LANDMARK_SUFFIXES = (".npy", ".csv", ".pts")
 
 
 def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) -> Path:
-    """The file of a clip, by its exact name, in a folder or in the folder's subfolder of the split.
+    """Find the file of a clip by its exact name, in a folder or in its subfolder `split`.
 
     Raises:
-        FileNotFoundError: none.
-        ValueError: several, or one whose name differs in padding or case only.
+        FileNotFoundError: there is no such file.
+        ValueError: there are several, or one whose name differs in zero padding or case only.
     """
     places = [folder / split / name, folder / name] if split else [folder / name]
     found = [p for place in places for suffix in suffixes if (p := place.with_name(place.name + suffix)).exists()]
     if not found:
         expected = f"expected {places[-1]}{'|'.join(suffixes)}"
-        if near := [p for place in places for p in _alike(place, suffixes)]:
-            raise ValueError(f"{expected}, found {near[0]}, which differs in padding or case; rename it")
+        if similar := [p for place in places for p in _similar_names(place, suffixes)]:
+            raise ValueError(f"{expected}, found {similar[0]}, which differs in padding or case; rename it")
         raise FileNotFoundError(f"{expected}, found no such file")
     if len(found) > 1:
         raise ValueError(f"expected one file, found {' and '.join(str(path) for path in found)}; remove one")
@@ -29,7 +29,7 @@ def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...]) ->
 
 
 def find_table(folder: Path, name: str, split: str) -> Path:
-    """The action-unit table of a clip: `merged_AU.csv` in a folder of its name, or as `find_file`."""
+    """Find the action-unit table of a clip: `merged_AU.csv` in a folder of its name, else as `find_file`."""
     for merged in (folder / split / name / "merged_AU.csv", folder / name / "merged_AU.csv"):
         if merged.exists():
             return merged
@@ -37,21 +37,21 @@ def find_table(folder: Path, name: str, split: str) -> Path:
 
 
 def subject_of(name: str) -> str:
-    """The person in a clip: what stands before the first `_` or `#` of its name, as in sub01_EP02_01f (CASME II),
+    """Return the subject of a clip: the part of its name before the first `_` or `#`, as in sub01_EP02_01f (CASME II),
     006_1_2 (SAMM) and s3_po_05 (SMIC-HS)."""
     return re.split("[_#]", name)[0]
 
 
 def normalised_name(name: str) -> str:
-    """A name without differences of case and zero padding: `s1_ne_1` of `S01_ne_01`, `spno.1` of `spNO.01`."""
+    """Return a name in lower case and without zero padding: `S01_ne_01` -> `s1_ne_1`, `spNO.01` -> `spno.1`."""
     return re.sub(r"\d+", lambda digits: str(int(digits[0])), name.strip().casefold())
 
 
 def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a CSV file under the names of its header, blanks around names and cells left out.
+    """Read the rows of a CSV file with their line numbers; spaces around names and cells are removed.
 
     Raises:
-        ClipError: unreadable, or one of `columns` is missing.
+        ClipError: the file is unreadable, or one of `columns` is missing.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
@@ -66,8 +66,8 @@ def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     return stripped
 
 
-def _alike(place: Path, suffixes: tuple[str, ...]) -> list[Path]:
-    """Files beside a place whose names differ from its name in padding or case."""
+def _similar_names(place: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return files in the folder of `place` whose names differ from it in zero padding or case only."""
     if not place.parent.is_dir():
         return []
     wanted = normalised_name(place.name)

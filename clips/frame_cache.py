@@ -1,8 +1,8 @@
-"""Decoded frames on disk, so that no frame is decoded twice.
+"""Cache of decoded frames on disk, so that no frame is decoded twice.
 
-A clip's frames, resized to one size, lie in one memory-mapped file. Its name is a hash of the clip's bytes and of the
-settings, so a changed clip or setting has another file and nothing in the cache is ever stale. Files are written under
-a temporary name and renamed: two runs that share the folder write the same file, and either may win.
+The frames of a clip, resized to one size, lie in one memory-mapped file. Its name is a hash of the bytes of the clip
+and of the settings: a changed clip or setting gets another file, so no entry is ever outdated. Files are written under
+a temporary name and renamed, so that several runs can share the folder.
 """
 
 import hashlib
@@ -20,19 +20,20 @@ from numpy.typing import NDArray
 from clips.reading import Clip, ClipError, Frame, frame_rate, read_frames
 from core.files import replacing_file, write_text
 
-_REMEDY = "make room or set dataset_params.cache_dir"
-_VERSION = 1  # of what is stored; a change of decoding or resizing raises it
+_SETTING = "dataset_params.cache_dir"
+_REMEDY = f"make room or set {_SETTING}"
+_VERSION = 1  # raise it whenever decoding or resizing changes
 
 
 @dataclass(frozen=True)
 class CachedClip:
-    """Decoded frames of a clip.
+    """Decoded frames of one clip.
 
     Attributes:
         path: .npy file of uint8 (T, H, W, 3).
         key: hash of content and settings.
         sizes: (T, 2) height and width of each frame before it was resized.
-        fps: frames a second of a video file, None for pictures.
+        fps: frames per second of a video file, None for images.
     """
 
     path: Path
@@ -44,28 +45,28 @@ class CachedClip:
         return len(self.sizes)
 
     def frames(self) -> NDArray[np.uint8]:
-        """The frames, read from disk as they are used: uint8 (T, H, W, 3)."""
+        """Return the frames as a memory map, uint8 (T, H, W, 3)."""
         return np.load(self.path, mmap_mode="r")
 
     def to_resized(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Landmarks in pixels of the clip's own frames -> in pixels of the resized ones, (T or 1, N, 2) both."""
+        """Convert landmarks (T or 1, N, 2) from pixels of each original frame to pixels of the resized frames."""
         return (landmarks + 0.5) * self._scale(len(landmarks)) - 0.5
 
     def to_own(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Landmarks in pixels of the resized frames -> in pixels of the clip's first frame, (..., N, 2) both."""
+        """Convert landmarks (..., N, 2) from pixels of the resized frames to pixels of the first original frame."""
         return (landmarks + 0.5) / self._scale(1) - 0.5
 
     def from_own(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Landmarks in pixels of the clip's first frame -> in pixels of the resized frames, (..., N, 2) both."""
+        """Convert landmarks (..., N, 2) from pixels of the first original frame to pixels of the resized frames."""
         return (landmarks + 0.5) * self._scale(1) - 0.5
 
     @property
     def pixel_size(self) -> NDArray[np.float64]:
-        """Width and height of a resized pixel in pixels of the clip's first frame, (2,)."""
+        """Width and height of a resized pixel, in pixels of the first original frame, (2,)."""
         return 1 / self._scale(1).reshape(2)
 
     def _scale(self, count: int) -> NDArray[np.float64]:
-        """Horizontal and vertical magnification of the first `count` frames: (count, 1, 2)."""
+        """Return the horizontal and vertical scale of the first `count` frames, (count, 1, 2)."""
         height, width = self.frames().shape[1:3]
         return np.array([width, height]) / self.sizes[:count, None, ::-1]
 
@@ -74,8 +75,8 @@ class FrameCache:
     """Folder of decoded frames.
 
     Args:
-        folder: made when it is missing; None uses a temporary folder that goes with this object.
-        frame_shape: height, width, channels to which frames are resized; None keeps the clip's size.
+        folder: created if missing; None uses a temporary folder that is removed with this object.
+        frame_shape: height, width, channels to which frames are resized; None keeps their size.
     """
 
     def __init__(self, folder: Path | None, frame_shape: tuple[int, int, int] | None):
@@ -85,13 +86,14 @@ class FrameCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ClipError(f"{self.folder}: no folder for decoded frames ({error.strerror}); set cache_dir") from error
+            raise ClipError(f"{self.folder}: cannot be created ({error.strerror}); set {_SETTING}") from error
 
     def add(self, clip: Clip) -> CachedClip:
-        """Decode a clip, unless it has been decoded before.
+        """Decode a clip, unless it is in the cache.
 
         Raises:
-            ClipError: an unreadable frame, frames of several sizes without `frame_shape`, a full disk.
+            ClipError: a frame is unreadable, or frames differ in size and `frame_shape` is None.
+            WriteError: the disk is full.
         """
         key = self._key(clip)
         path, info = self.folder / f"{key}.npy", self.folder / f"{key}.json"
@@ -102,12 +104,12 @@ class FrameCache:
         stored = json.loads(info.read_text(encoding="utf-8"))
         return CachedClip(path, key, np.array(stored["sizes"]), stored["fps"])
 
-    def derived(self, clip: CachedClip, settings: str, make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """An array computed from a clip's frames, computed once: `settings` names everything else it depends on."""
+    def compute_once(self, clip: CachedClip, settings: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return `compute()`, stored for later runs; `settings` names all it depends on beside the frames."""
         key = hashlib.blake2b(f"{clip.key} {settings}".encode(), digest_size=16).hexdigest()
         path = self.folder / f"{key}.npy"
         if not path.exists():
-            _write_array(path, make())
+            _write_array(path, compute())
         return np.load(path)
 
     def _key(self, clip: Clip) -> str:
@@ -126,13 +128,13 @@ class FrameCache:
             sizes.append([int(side) for side in frame.shape[:2]])
             if self.frame_shape is None and sizes[-1] != sizes[0]:
                 name = clip.files[len(sizes) - 1 if clip.frames else 0]
-                raise ClipError(f"{name}: {sizes[-1]} among frames of {sizes[0]}; set dataset_params.frame_shape")
+                raise ClipError(f"{name}: {sizes[-1]}, but other frames {sizes[0]}; set dataset_params.frame_shape")
             frames.append(resize_frame(frame, self.frame_shape))
         return np.stack(frames), sizes
 
 
 def resize_frame(frame: Frame, frame_shape: tuple[int, int, int] | None) -> Frame:
-    """Resize to height and width of `frame_shape`: area mean when shrinking, bicubic when enlarging."""
+    """Resize a frame to height and width of `frame_shape`: area mean when shrinking, bicubic when enlarging."""
     if frame_shape is None or frame.shape[:2] == tuple(frame_shape[:2]):
         return frame
     height, width = frame_shape[:2]

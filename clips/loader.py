@@ -1,4 +1,4 @@
-"""Clips ready for use: decoded frames with their landmarks and action units.
+"""Loader of clips: decoded frames with their landmarks and action units.
 
 Legend: T frames, H x W image.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from clips.checks import frame_warnings, landmark_warning, training_problem
+from clips.checks import frame_warnings, landmark_warning
 from clips.detectors import Detector, Extractor, action_unit_extractor, landmark_detector
 from clips.files import LANDMARK_SUFFIXES, find_file, find_table
 from clips.frame_cache import CachedClip, FrameCache
@@ -32,14 +32,14 @@ log = logging.getLogger("clips")
 
 @dataclass(frozen=True)
 class LoadedClip:
-    """A clip ready for use.
+    """A clip with decoded frames, landmarks and action units.
 
     Attributes:
-        clip: where it came from.
-        cached: its decoded frames.
+        clip: files of the clip.
+        cached: decoded frames.
         landmarks: (T, 68, 2) in pixels of the resized frames, or None.
-        action_units: (T, 17, 2), 0 to 1, left and right, or None.
-        warnings: what is odd about it, one line each.
+        action_units: (T, 17, 2) intensities of the left and right side in [0, 1], or None.
+        warnings: one line per suspicious property.
     """
 
     clip: Clip
@@ -50,27 +50,27 @@ class LoadedClip:
 
     @property
     def name(self) -> str:
-        """The clip's name."""
+        """Name of the clip."""
         return self.clip.name
 
     def __len__(self) -> int:
         return len(self.cached)
 
     def to_units(self, landmarks: NDArray[np.float64]) -> NDArray[np.float32]:
-        """Pixels of the resized frames -> network units, (..., 2) both; -1, +1 are the centres of the outer pixels."""
+        """Convert landmarks (..., 2) from pixels of the resized frames to [-1, 1], the centres of the outer pixels."""
         height, width = self.cached.frames().shape[1:3]
         return (landmarks * 2 / (np.array([width, height]) - 1) - 1).astype(np.float32)
 
 
 class ClipLoader:
-    """Prepares clips: decodes and caches frames, finds landmark and action-unit files by the clip's exact name.
+    """Loads clips: decodes and caches frames, and finds landmark and action-unit files by the exact name of the clip.
 
     Args:
         params: the section `dataset_params`.
-        landmarks, action_units: whether clips need them.
-        detector: finds landmarks on the first frame where `keypoint_dir` is not set.
-        extractor: estimates action units where `au_dir` is not set.
-        warn: receives every warning once.
+        landmarks, action_units: True if clips need them.
+        detector: finds landmarks on the first frame if `keypoint_dir` is not set.
+        extractor: estimates action units if `au_dir` is not set.
+        warn: called once per distinct warning.
     """
 
     def __init__(
@@ -103,15 +103,15 @@ class ClipLoader:
         action_units: bool = True,
         reference: int = 0,
     ) -> LoadedClip:
-        """Prepare a clip.
+        """Load a clip.
 
         Args:
-            split: landmark and action-unit files may lie in a subfolder of this name.
-            landmark_file, action_unit_file: instead of those that the clip's name finds.
-            action_units: False leaves them out; the source of an animation never needs them.
-            reference: frame, from 0, to which a single row of landmarks belongs, and from which they are tracked.
+            split: subfolder in which landmark and action-unit files may lie.
+            landmark_file, action_unit_file: used instead of the files that belong to the clip's name.
+            action_units: False omits them; the source of an animation never needs them.
+            reference: frame, from 0, to which a single row of landmarks belongs and from which they are tracked.
         Raises:
-            ClipError: frames, landmarks or action units are missing or broken.
+            ClipError: frames, landmarks or action units are missing or unreadable.
         """
         cached = self.cache.add(clip)
         if not 0 <= reference < len(cached):
@@ -131,31 +131,30 @@ class ClipLoader:
         return LoadedClip(clip, cached, landmarks, units, warnings)
 
     def load_all(self, clips: list[Clip], split: str) -> tuple[list[LoadedClip], list[str]]:
-        """Prepare clips, several at a time.
+        """Load clips in several threads.
 
         Returns:
-            The prepared clips, and why the others were left out (`on_bad_clip: skip`).
+            The clips, and one message per clip left out (`on_bad_clip: skip`).
         Raises:
             ClipError: a clip cannot be used (`on_bad_clip: error`), or none can.
         """
-
-        prepared, problems = [], []
+        loaded, problems = [], []
         for result in self.attempt_all([(clip, True) for clip in clips], split):
             if isinstance(result, LoadedClip):
-                prepared.append(result)
+                loaded.append(result)
             elif self.params.on_bad_clip == "error":
-                raise ClipError(f"{result} (dataset_params.on_bad_clip: skip leaves such clips out)")
+                raise ClipError(f"{result} (set dataset_params.on_bad_clip: skip to leave such clips out)")
             else:
                 problems.append(str(result))
-        if not prepared:
+        if not loaded:
             raise ClipError(f"none of {len(clips)} clips can be used; the first: {problems[0]}")
-        return prepared, problems
+        return loaded, problems
 
     def attempt_all(self, clips: list[tuple[Clip, bool]], split: str) -> Iterator[LoadedClip | ClipError]:
-        """Prepare clips, several at a time, each with or without action units; what cannot be used comes as an error.
+        """Load clips in several threads, each with (True) or without action units.
 
         Yields:
-            One result a clip, in their order.
+            One clip or error per clip, in the given order.
         """
 
         def attempt(item: tuple[Clip, bool]) -> LoadedClip | ClipError:
@@ -170,15 +169,15 @@ class ClipLoader:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def fps(self, prepared: LoadedClip) -> float:
-        """Frames a second, from the file or the config.
+    def fps(self, clip: LoadedClip) -> float:
+        """Return the frames per second of a video file, else `dataset_params.fps`.
 
         Raises:
-            ClipError: neither knows it.
+            ClipError: neither is known.
         """
-        fps = prepared.cached.fps or self.params.fps
+        fps = clip.cached.fps or self.params.fps
         if fps is None:
-            raise ClipError(f"{prepared.clip.path}: pictures carry no frame rate; set dataset_params.fps")
+            raise ClipError(f"{clip.clip.path}: images have no frame rate; set dataset_params.fps")
         return fps
 
     def _landmarks(
@@ -188,24 +187,24 @@ class ClipLoader:
         if path is None and self.params.keypoint_dir is not None:
             path = find_file(self.params.keypoint_dir, clip.name, split, LANDMARK_SUFFIXES)
         if path is None:
-            onset = self._detected(clip, cached, reference)
+            onset = self._detect_landmarks(clip, cached, reference)
         else:
             rows = read_landmarks(path)
             if len(rows) not in (1, len(frames)):
-                raise ClipError(f"{path}: expected landmarks of one or of all {len(frames)} frames, got {len(rows)}")
+                raise ClipError(f"{path}: expected landmarks of 1 or of all {len(frames)} frames, got {len(rows)}")
             if len(rows) == len(frames) and self.params.landmarks != "track":
                 return cached.to_resized(rows)
             if self.params.landmarks == "file":
-                raise ClipError(f"{path}: expected a row for each of {len(frames)} frames, got {len(rows)}")
+                raise ClipError(f"{path}: expected one row per frame ({len(frames)}), got {len(rows)}")
             onset = cached.to_resized(rows)[min(reference, len(rows) - 1)]
         settings = f"tracked from {reference} {onset.tolist()} {TrackingSettings()} {REVISION}"
-        return self.cache.derived(cached, settings, lambda: track(frames, onset, reference=reference))
+        return self.cache.compute_once(cached, settings, lambda: track(frames, onset, reference=reference))
 
-    def _detected(self, clip: Clip, cached: CachedClip, reference: int) -> NDArray[np.float64]:
+    def _detect_landmarks(self, clip: Clip, cached: CachedClip, reference: int) -> NDArray[np.float64]:
         if self.detector is None:
             raise ClipError(f"clip {clip.name}: expected landmarks; set dataset_params.keypoint_dir")
         detector, frame = self.detector, np.asarray(cached.frames()[reference])
-        return self.cache.derived(cached, f"detected on {reference}", lambda: detector(frame))
+        return self.cache.compute_once(cached, f"detected on {reference}", lambda: detector(frame))
 
     def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
         params, count = self.params, len(cached)
@@ -217,15 +216,15 @@ class ClipLoader:
         if self.extractor is None:
             raise ClipError(
                 f"clip {clip.name}: expected action units; set dataset_params.au_dir, or dataset_params.au_extractor: "
-                "py-feat (in `animate`, --driving-au gives a table)"
+                "py-feat (for `animate`, --driving-au names a table)"
             )
         extractor = self.extractor
-        rows = self.cache.derived(cached, "action units of py-feat", lambda: extractor(cached.frames()))
+        rows = self.cache.compute_once(cached, "action units of py-feat", lambda: extractor(cached.frames()))
         table = parse_table(COLUMNS, rows.tolist(), f"py-feat of {clip.path}", rules.min_confidence)
         return clip_action_units(table, count, rules=rules, notice=self._warn_once)
 
     def _warn_once(self, text: str) -> None:
-        """Warn, unless another clip, perhaps in another thread, has caused the same warning."""
+        """Pass on a warning, unless another clip has caused the same one; called from several threads."""
         with self._warning_lock:
             known = text in self._warned
             self._warned.add(text)
@@ -234,7 +233,7 @@ class ClipLoader:
 
 
 def table_rules(params: DatasetParams) -> TableRules:
-    """What the config says of tables with gaps."""
+    """Return the settings for action-unit tables with gaps."""
     return TableRules(params.au_min_confidence, params.au_unknown, params.au_max_gap)
 
 
@@ -246,21 +245,20 @@ def make_clip_loader(
     action_units: bool,
     warn: Callable[[str], None] = log.warning,
 ) -> ClipLoader:
-    """A loader that finds landmarks and action units on a device, as torch writes it, where files do not say them."""
+    """Return a loader that finds missing landmarks and action units by networks on a device (`cpu`, `cuda:0`)."""
     detector, extractor = landmark_detector(params, device), action_unit_extractor(params, device)
     return ClipLoader(
         params, landmarks=landmarks, action_units=action_units, detector=detector, extractor=extractor, warn=warn
     )
 
 
-def unfit_to_train(clip: LoadedClip, params: DatasetParams) -> str | None:
-    """Why a clip that can be used otherwise cannot be trained on; None where it can."""
-    return training_problem(
-        str(clip.clip.path),
-        len(clip),
-        has_landmarks=clip.landmarks is not None,
-        remove_head_motion=params.remove_head_motion,
-    )
+def training_problem(clip: LoadedClip, params: DatasetParams) -> str | None:
+    """Return an error message if a clip cannot be used for training; None if it can."""
+    if len(clip) < 2:
+        return f"{clip.clip.path}: expected at least 2 frames to train on, got {len(clip)}"
+    if params.remove_head_motion and clip.landmarks is None:
+        return f"{clip.clip.path}: expected landmarks for remove_head_motion, got none"
+    return None
 
 
 def _warnings(clip: Clip, cached: CachedClip, landmarks: NDArray[np.float64] | None) -> tuple[str, ...]:

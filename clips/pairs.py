@@ -10,10 +10,10 @@ from config.sections import DatasetParams
 
 
 def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
-    """Source and driving clips to animate: those of the pair list, or every combination of the test clips.
+    """Return the source and driving clips to animate: those of the pair list, or all combinations of test clips.
 
     Raises:
-        ClipError: a list without the columns, or a name that is no clip.
+        ClipError: the list lacks a column, or names a clip that does not exist.
     """
     clips = clips_by_name(params)
     if params.pairs_list is None:
@@ -29,24 +29,26 @@ def animation_pairs(params: DatasetParams) -> list[tuple[Clip, Clip]]:
 
 
 def clips_by_name(params: DatasetParams) -> dict[str, Clip]:
-    """The test clips by name; none without `root_dir`."""
+    """Return the test clips by name; empty without `root_dir`."""
     return {clip.name: clip for clip in split_clips(params, "test")} if params.root_dir else {}
 
 
 def resolve_clip(name: str, clips: dict[str, Clip], pairs_list: Path, line: int) -> Clip:
-    """A clip by name, with or without extension: of the test clips, else of the files beside the list.
+    """Find a clip by name, with or without extension, among the test clips, else among the files beside the list.
 
-    A clip beside the list keeps its folder as a part of its name, because clips of several folders may share theirs.
+    A clip beside the list keeps its folder as part of its name, because folders may hold clips of the same name.
 
+    Args:
+        pairs_list, line: position of the name, for the message.
     Raises:
-        ClipError: neither; `pairs_list` and `line` say where the name stands.
+        ClipError: there is no such clip.
     """
-    beside = pairs_list.parent / name
-    suffixes = {p.suffix for p in beside.parent.glob(f"{beside.name}.*") if not p.name.startswith(".")}
+    stem = pairs_list.parent / name
+    suffixes = {p.suffix for p in stem.parent.glob(f"{stem.name}.*") if not p.name.startswith(".")}
     for known in (name, Path(name).stem):
         if known in clips:
             return clips[known]
-    for path in (beside, *(beside.with_name(beside.name + suffix) for suffix in sorted(suffixes))):
+    for path in (stem, *(stem.with_name(stem.name + suffix) for suffix in sorted(suffixes))):
         if name and path.exists():
             try:
                 clip = open_clip(path)

@@ -1,1 +1,1 @@
-"""The demo: a data set with known motion, training, animation of unseen faces, and figures of quality."""
+"""The demo: makes a data set with known motion, trains, animates unseen faces and measures the results."""

@@ -1,13 +1,13 @@
-"""What each action unit does to a face: muscle-shaped motion and the skin folds that come with it.
+"""Table of the action units of the demo: the motion of the skin, its wrinkles and its shading.
 
-Everything is written for one side of the face, in *side coordinates*: (lateral, down), unit = the distance between the
-eye centres, lateral growing from the middle of the face towards that side's ear. Places are given relative to landmarks
-of the subject's right side; the left side uses the mirrored landmarks. Values are those of full intensity: 1.0, or 5 in
+The table describes one side of the face in *side coordinates*: (lateral, down), in units of the distance between the
+eye centres; lateral grows from the middle of the face towards the ear. Positions are relative to landmarks of the
+subject's right side; the left side uses the mirrored landmarks. Values are those of full intensity: 1.0, or 5 in
 OpenFace.
 
-Motion is a sum of elongated bumps of compact support, each as large as the skin its muscle pulls, never an
-interpolation of landmarks. A bump acts on chosen *layers* of skin: `T` above the upper lid lines, `C` between the lid
-lines and the lip line, `B` below the lip line, so that lids slide over the eyeball and lips part.
+Motion is a sum of elliptic bumps, each as large as the skin that its muscle pulls, never an interpolation of landmarks.
+A bump acts on chosen *layers* of skin: `T` above the upper lid lines, `C` between the lid lines and the lip line, `B`
+below the lip line, so that lids slide over the eyeball and lips part.
 
 Source: directions from the FACS manual (Ekman, Friesen and Hager, 2002), sizes of the order of the displacement that
 data-driven AU models give (0.03 to 0.15 eye distances at full intensity).
@@ -21,48 +21,54 @@ LAYERS = "TCB"
 
 
 @dataclass(frozen=True)
-class Bump:
-    """One patch of moving skin: weight (1 - r^2)^2 inside an ellipse, zero outside."""
+class Patch:
+    """Ellipse on the skin with the weight (1 - r^2)^2 inside and zero outside."""
 
     anchor: tuple[int, ...]
-    """Landmarks (subject's right) whose mean the place is relative to."""
+    """Landmarks of the subject's right side; `offset` is relative to their mean."""
     offset: tuple[float, float]
     """Centre relative to the anchor, (lateral, down)."""
-    half: tuple[float, float]
-    """Half-axes, along and across; with `span`, `along` counts in half-lengths of the span."""
+    half_axes: tuple[float, float]
+    """Half-axes (along, across)."""
     angle: float
-    """Direction of the long axis: 0 lateral, 90 down, degrees; with `span`, relative to the span."""
+    """Direction of the first axis in degrees: 0 lateral, 90 down."""
+
+
+@dataclass(frozen=True)
+class Bump(Patch):
+    """Patch of moving skin.
+
+    With `span`, the first half-axis is in half-lengths of the span, and the angle is relative to its direction.
+    """
+
     move: tuple[float, float]
     """Displacement at the centre, (lateral, down)."""
     layers: str = LAYERS
     span: tuple[int, int] | None = None
-    """Two landmarks (the corners of an eye or of the mouth) between which the bump lies and beyond which it is zero."""
+    """Two landmarks (the corners of an eye or of the mouth) at which the weight falls to zero."""
 
 
 @dataclass(frozen=True)
-class Fold:
-    """A wrinkle along a path: dark core, lighter flanks."""
+class Shading(Patch):
+    """Patch of skin that becomes darker (negative) or lighter."""
 
-    anchor: tuple[int, ...]
-    """As for `Bump`."""
-    path: tuple[tuple[float, float], ...]
-    """Points (lateral, down) relative to the anchor."""
-    width: float
-    """Standard deviation of the dark core."""
-    depth: float
-    """Share of the skin's brightness lost in the core; negative for a light line."""
-
-
-@dataclass(frozen=True)
-class Shade:
-    """A patch of skin that turns darker (negative) or lighter, with the shape of a `Bump`."""
-
-    anchor: tuple[int, ...]
-    offset: tuple[float, float]
-    half: tuple[float, float]
-    angle: float
     gain: float
+    """Relative change of brightness at the centre."""
     layers: str = LAYERS
+
+
+@dataclass(frozen=True)
+class Wrinkle:
+    """Dark line along a path, with lighter sides."""
+
+    anchor: tuple[int, ...]
+    """Landmarks of the subject's right side; `path` is relative to their mean."""
+    path: tuple[tuple[float, float], ...]
+    """Points relative to the anchor, (lateral, down)."""
+    width: float
+    """Standard deviation of the dark line."""
+    depth: float
+    """Share of brightness lost at the line; negative for a light line."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,8 @@ class ActionUnit:
     """Motion and appearance of one action unit on one side."""
 
     bumps: tuple[Bump, ...]
-    folds: tuple[Fold, ...] = ()
-    shades: tuple[Shade, ...] = ()
+    wrinkles: tuple[Wrinkle, ...] = ()
+    shading: tuple[Shading, ...] = ()
 
 
 _EYE, _MOUTH = (36, 39), (48, 54)
@@ -81,19 +87,19 @@ MUSCLES: dict[int, ActionUnit] = {
     1: ActionUnit(  # frontalis, medial part
         (Bump((20, 21), (-0.02, -0.04), (0.43, 0.38), 90, (0.008, -0.11)),),
         (
-            Fold((21,), ((-0.34, -0.12), (-0.05, -0.15), (0.22, -0.13)), 0.022, 0.19),
-            Fold((21,), ((-0.32, -0.24), (-0.05, -0.27), (0.20, -0.25)), 0.025, 0.17),
-            Fold((21,), ((-0.30, -0.37), (-0.05, -0.40), (0.18, -0.38)), 0.025, 0.14),
+            Wrinkle((21,), ((-0.34, -0.12), (-0.05, -0.15), (0.22, -0.13)), 0.022, 0.19),
+            Wrinkle((21,), ((-0.32, -0.24), (-0.05, -0.27), (0.20, -0.25)), 0.025, 0.17),
+            Wrinkle((21,), ((-0.30, -0.37), (-0.05, -0.40), (0.18, -0.38)), 0.025, 0.14),
         ),
-        (Shade((20, 21), (0.0, 0.10), (0.22, 0.12), 0, 0.07, "T"),),
+        (Shading((20, 21), (0.0, 0.10), (0.22, 0.12), 0, 0.07, "T"),),
     ),
     2: ActionUnit(  # frontalis, lateral part
         (Bump((18, 19), (0.0, -0.02), (0.41, 0.40), 80, (0.015, -0.105)),),
         (
-            Fold((19,), ((-0.18, -0.12), (0.06, -0.13), (0.26, -0.03)), 0.022, 0.19),
-            Fold((19,), ((-0.16, -0.24), (0.06, -0.25), (0.26, -0.15)), 0.025, 0.17),
+            Wrinkle((19,), ((-0.18, -0.12), (0.06, -0.13), (0.26, -0.03)), 0.022, 0.19),
+            Wrinkle((19,), ((-0.16, -0.24), (0.06, -0.25), (0.26, -0.15)), 0.025, 0.17),
         ),
-        (Shade((18, 19), (0.0, 0.12), (0.26, 0.12), 0, 0.09, "T"),),
+        (Shading((18, 19), (0.0, 0.12), (0.26, 0.12), 0, 0.09, "T"),),
     ),
     4: ActionUnit(  # corrugator and depressor supercilii, procerus
         (
@@ -102,12 +108,12 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((27,), (0.10, -0.22), (0.34, 0.22), 90, (-0.010, 0.030)),
         ),
         (
-            Fold((27,), ((0.11, -0.40), (0.09, -0.26), (0.11, -0.13)), 0.026, 0.21),
-            Fold((27,), ((0.04, -0.34), (0.03, -0.26), (0.04, -0.18)), 0.020, 0.14),
+            Wrinkle((27,), ((0.11, -0.40), (0.09, -0.26), (0.11, -0.13)), 0.026, 0.21),
+            Wrinkle((27,), ((0.04, -0.34), (0.03, -0.26), (0.04, -0.18)), 0.020, 0.14),
         ),
         (
-            Shade((27,), (0.08, -0.26), (0.22, 0.20), 90, -0.10),
-            Shade((19, 20), (0.0, 0.12), (0.32, 0.11), 0, -0.10, "T"),
+            Shading((27,), (0.08, -0.26), (0.22, 0.20), 90, -0.10),
+            Shading((19, 20), (0.0, 0.12), (0.32, 0.11), 0, -0.10, "T"),
         ),
     ),
     6: ActionUnit(  # orbicularis oculi, orbital part
@@ -117,14 +123,14 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((40, 41), (0.0, 0.0), (1.0, 0.18), 0, (0.0, -0.025), "C", _EYE),
         ),
         (
-            Fold((36,), ((0.09, -0.05), (0.20, -0.12), (0.30, -0.16)), 0.022, 0.14),
-            Fold((36,), ((0.10, 0.01), (0.22, 0.01), (0.33, 0.02)), 0.022, 0.15),
-            Fold((36,), ((0.09, 0.07), (0.20, 0.13), (0.29, 0.20)), 0.022, 0.14),
-            Fold((40, 41), ((-0.20, 0.11), (0.02, 0.16), (0.24, 0.10)), 0.025, 0.15),
+            Wrinkle((36,), ((0.09, -0.05), (0.20, -0.12), (0.30, -0.16)), 0.022, 0.14),
+            Wrinkle((36,), ((0.10, 0.01), (0.22, 0.01), (0.33, 0.02)), 0.022, 0.15),
+            Wrinkle((36,), ((0.09, 0.07), (0.20, 0.13), (0.29, 0.20)), 0.022, 0.14),
+            Wrinkle((40, 41), ((-0.20, 0.11), (0.02, 0.16), (0.24, 0.10)), 0.025, 0.15),
         ),
         (
-            Shade((40, 41), (0.10, 0.36), (0.30, 0.18), -25, 0.07),
-            Shade((40, 41), (0.02, 0.62), (0.36, 0.12), -30, -0.06),
+            Shading((40, 41), (0.10, 0.36), (0.30, 0.18), -25, 0.07),
+            Shading((40, 41), (0.02, 0.62), (0.36, 0.12), -30, -0.06),
         ),
     ),
     7: ActionUnit(  # orbicularis oculi, palpebral part
@@ -133,10 +139,10 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((37, 38), (0.0, -0.01), (1.0, 0.20), 0, (0.0, 0.032), "T", _EYE),
         ),
         (
-            Fold((40, 41), ((-0.18, 0.05), (0.0, 0.09), (0.20, 0.03)), 0.020, 0.19),
-            Fold((37, 38), ((-0.16, -0.07), (0.02, -0.11), (0.20, -0.05)), 0.020, 0.15),
+            Wrinkle((40, 41), ((-0.18, 0.05), (0.0, 0.09), (0.20, 0.03)), 0.020, 0.19),
+            Wrinkle((37, 38), ((-0.16, -0.07), (0.02, -0.11), (0.20, -0.05)), 0.020, 0.15),
         ),
-        (Shade((40, 41), (0.0, 0.04), (0.24, 0.07), 0, 0.10, "C"),),
+        (Shading((40, 41), (0.0, 0.04), (0.24, 0.07), 0, 0.10, "C"),),
     ),
     9: ActionUnit(  # levator labii superioris alaeque nasi
         (
@@ -145,22 +151,22 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((21,), (-0.04, 0.04), (0.31, 0.28), 0, (-0.022, 0.035)),
         ),
         (
-            Fold((28,), ((0.05, -0.12), (0.12, -0.06), (0.19, -0.04)), 0.022, 0.17),
-            Fold((28,), ((0.06, -0.03), (0.13, 0.03), (0.20, 0.06)), 0.022, 0.17),
-            Fold((28,), ((0.07, 0.06), (0.14, 0.12), (0.20, 0.17)), 0.022, 0.14),
-            Fold((27,), ((-0.06, -0.05), (0.0, -0.06), (0.08, -0.05)), 0.025, 0.09),
+            Wrinkle((28,), ((0.05, -0.12), (0.12, -0.06), (0.19, -0.04)), 0.022, 0.17),
+            Wrinkle((28,), ((0.06, -0.03), (0.13, 0.03), (0.20, 0.06)), 0.022, 0.17),
+            Wrinkle((28,), ((0.07, 0.06), (0.14, 0.12), (0.20, 0.17)), 0.022, 0.14),
+            Wrinkle((27,), ((-0.06, -0.05), (0.0, -0.06), (0.08, -0.05)), 0.025, 0.09),
         ),
-        (Shade((31,), (0.10, 0.02), (0.22, 0.09), 60, -0.14),),
+        (Shading((31,), (0.10, 0.02), (0.22, 0.09), 60, -0.14),),
     ),
     10: ActionUnit(  # levator labii superioris
         (
             Bump((50,), (0.06, 0.01), (0.41, 0.29), 90, (0.008, -0.085), "C"),
             Bump((31,), (0.16, -0.06), (0.43, 0.28), 70, (0.0, -0.050)),
         ),
-        (Fold((31,), ((0.08, -0.06), (0.17, 0.04), (0.26, 0.20)), 0.027, 0.22),),
+        (Wrinkle((31,), ((0.08, -0.06), (0.17, 0.04), (0.26, 0.20)), 0.027, 0.22),),
         (
-            Shade((31,), (0.22, -0.04), (0.24, 0.12), 50, 0.07),
-            Shade((50,), (0.02, -0.10), (0.20, 0.08), 0, -0.10, "C"),
+            Shading((31,), (0.22, -0.04), (0.24, 0.12), 50, 0.07),
+            Shading((50,), (0.02, -0.10), (0.20, 0.08), 0, -0.10, "C"),
         ),
     ),
     12: ActionUnit(  # zygomaticus major
@@ -169,12 +175,12 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((48,), (0.26, -0.38), (0.43, 0.35), -50, (0.018, -0.032)),
         ),
         (
-            Fold((31,), ((0.09, -0.02), (0.24, 0.14), (0.34, 0.40)), 0.030, 0.17),
-            Fold((48,), ((0.06, -0.08), (0.09, 0.0), (0.07, 0.08)), 0.024, 0.09),
+            Wrinkle((31,), ((0.09, -0.02), (0.24, 0.14), (0.34, 0.40)), 0.030, 0.17),
+            Wrinkle((48,), ((0.06, -0.08), (0.09, 0.0), (0.07, 0.08)), 0.024, 0.09),
         ),
         (
-            Shade((48,), (0.22, -0.42), (0.30, 0.18), -50, 0.06),
-            Shade((31,), (0.26, 0.20), (0.34, 0.10), 60, -0.07),
+            Shading((48,), (0.22, -0.42), (0.30, 0.18), -50, 0.06),
+            Shading((31,), (0.26, 0.20), (0.34, 0.10), 60, -0.07),
         ),
     ),
     14: ActionUnit(  # buccinator
@@ -182,18 +188,18 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((48,), (0.0, 0.0), (0.38, 0.25), 0, (0.060, -0.008)),
             Bump((48,), (0.26, 0.0), (0.24, 0.25), 0, (-0.022, 0.0)),
         ),
-        (Fold((48,), ((0.09, -0.11), (0.12, 0.0), (0.09, 0.12)), 0.030, 0.19),),
+        (Wrinkle((48,), ((0.09, -0.11), (0.12, 0.0), (0.09, 0.12)), 0.030, 0.19),),
         (
-            Shade((48,), (0.10, 0.0), (0.12, 0.16), 0, -0.09),
-            Shade((48,), (0.24, -0.02), (0.12, 0.16), 0, 0.10),
+            Shading((48,), (0.10, 0.0), (0.12, 0.16), 0, -0.09),
+            Shading((48,), (0.24, -0.02), (0.12, 0.16), 0, 0.10),
         ),
     ),
     15: ActionUnit(  # depressor anguli oris
         (Bump((48,), (0.0, 0.05), (0.43, 0.35), 80, (0.014, 0.090)),),
-        (Fold((48,), ((0.03, 0.06), (0.08, 0.16), (0.07, 0.28)), 0.030, 0.17),),
+        (Wrinkle((48,), ((0.03, 0.06), (0.08, 0.16), (0.07, 0.28)), 0.030, 0.17),),
         (
-            Shade((48,), (0.0, 0.12), (0.20, 0.12), 90, -0.07),
-            Shade((58,), (0.10, 0.10), (0.20, 0.10), 20, -0.09),
+            Shading((48,), (0.0, 0.12), (0.20, 0.12), 90, -0.07),
+            Shading((58,), (0.10, 0.10), (0.20, 0.10), 20, -0.09),
         ),
     ),
     17: ActionUnit(  # mentalis
@@ -202,19 +208,19 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((66,), (0.15, 0.04), (0.70, 0.24), 0, (0.0, -0.028), "B", _MOUTH),
             Bump((62,), (0.15, -0.02), (0.70, 0.20), 0, (0.0, -0.022), "C", _MOUTH),
         ),
-        (Fold((57,), ((-0.10, 0.07), (0.0, 0.07), (0.16, 0.08), (0.26, 0.12)), 0.030, 0.17),),
-        tuple(Shade((57,), (x, 0.24 + y), (0.065, 0.065), 0, -0.14, "B") for x, y in _CHIN_DIMPLES)
-        + (Shade((57,), (0.10, 0.19), (0.24, 0.07), 0, 0.11, "B"),),
+        (Wrinkle((57,), ((-0.10, 0.07), (0.0, 0.07), (0.16, 0.08), (0.26, 0.12)), 0.030, 0.17),),
+        tuple(Shading((57,), (x, 0.24 + y), (0.065, 0.065), 0, -0.14, "B") for x, y in _CHIN_DIMPLES)
+        + (Shading((57,), (0.10, 0.19), (0.24, 0.07), 0, 0.11, "B"),),
     ),
     25: ActionUnit(  # depressor labii inferioris, relaxed mentalis
         (
             Bump((66,), (0.15, 0.06), (0.70, 0.38), 0, (0.0, 0.080), "B", _MOUTH),
             Bump((62,), (0.15, -0.03), (0.70, 0.26), 0, (0.0, -0.026), "C", _MOUTH),
         ),
-        (Fold((57,), ((-0.10, 0.05), (0.0, 0.05), (0.18, 0.05)), 0.027, -0.11),),
+        (Wrinkle((57,), ((-0.10, 0.05), (0.0, 0.05), (0.18, 0.05)), 0.027, -0.11),),
         (
-            Shade((57,), (0.06, -0.04), (0.24, 0.07), 0, 0.12, "B"),
-            Shade((57,), (0.06, 0.10), (0.26, 0.08), 0, -0.14, "B"),
+            Shading((57,), (0.06, -0.04), (0.24, 0.07), 0, 0.12, "B"),
+            Shading((57,), (0.06, 0.10), (0.26, 0.08), 0, -0.14, "B"),
         ),
     ),
     45: ActionUnit(  # relaxed levator palpebrae superioris, orbicularis oculi
@@ -222,9 +228,9 @@ MUSCLES: dict[int, ActionUnit] = {
             Bump((37, 38), (0.0, 0.0), (1.0, 0.27), 0, (0.0, 0.145), "T", _EYE),
             Bump((40, 41), (0.0, 0.0), (1.0, 0.18), 0, (-0.030, -0.012), "C", _EYE),
         ),
-        (Fold((37, 38), ((-0.18, -0.08), (0.02, -0.13), (0.22, -0.06)), 0.022, -0.20),),
-        (Shade((37, 38), (0.0, -0.06), (0.25, 0.09), 0, 0.11, "T"),),
+        (Wrinkle((37, 38), ((-0.18, -0.08), (0.02, -0.13), (0.22, -0.06)), 0.022, -0.20),),
+        (Shading((37, 38), (0.0, -0.06), (0.25, 0.09), 0, 0.11, "T"),),
     ),
 }
-"""The action units the demo moves. Of those OpenFace knows, 5, 20, 23 and 26 are left out: raising the lid or dropping
-the jaw uncovers what no photograph shows, and stretched or tightened lips hardly differ from 14 and 17 at this size."""
+"""Action units of the demo by number. Of those of OpenFace, 5, 20, 23 and 26 are missing: a raised lid or a dropped jaw
+uncovers regions that the photographs do not show, and stretched or tightened lips hardly differ from 14 and 17 here."""

@@ -1,7 +1,9 @@
-"""Two photographs turned into many people: each subject is a smooth change of shape and colour of one photograph.
+"""Subjects of the demo: smooth changes of shape and colour of two photographs.
 
 Coordinates: xy, pixels, integer = pixel centre. *Image* pixels are those of the square frames of the demo clips;
-*texture* pixels are those of the finer picture, with a margin round the frame, from which the frames are sampled.
+*texture* pixels are those of a finer image, with a margin around the frame, from which the frames are sampled.
+
+Legend: N x N texture.
 """
 
 from __future__ import annotations
@@ -9,57 +11,59 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import imageio.v3 as iio
 import numpy as np
+from numpy.typing import NDArray
 
+from demo.code_version import DATA
 from demo.geometry import MIRROR, FaceFrame
 
-DATA = Path(__file__).resolve().parents[1] / "data"
 PHOTOGRAPHS = ("astronaut", "grace_hopper")
 FINENESS = 2
-"""Texture pixels per image pixel: sampling a picture finer than the frame leaves no trace of the interpolation."""
+"""Texture pixels per image pixel: with a texture finer than the frames, interpolation leaves no visible trace."""
 MARGIN = 10 / 128
-"""Width of the texture's margin as a share of the frame, so that head motion never samples outside."""
-BUMP_WIDTH = 0.75
-"""Standard deviation of the shape changes, eye distances."""
+"""Width of the texture's margin as a share of the frame width; head motion stays inside it."""
+SHAPE_CHANGE_WIDTH = 0.75
+"""Standard deviation of each local change of shape, eye distances."""
 
 
 @dataclass(frozen=True)
 class Traits:
-    """What makes one subject differ from the photograph."""
+    """Parameters that make a subject from a photograph."""
 
     photograph: str
     mirror: bool
     eye_distance: float
     """Share of the frame's width."""
-    shift: np.ndarray
+    shift: NDArray[np.float64]
     """(2,) xy, displacement of the face in the frame, share of the frame's width."""
     roll: float
     """Radians, clockwise."""
-    stretch: np.ndarray
-    """(2,) width and height of the face against the photograph's."""
-    pulls: np.ndarray
-    """(N, 4): place x, y and displacement x, y of the shape changes, face coordinates."""
-    tone: np.ndarray
+    stretch: NDArray[np.float64]
+    """(2,) width and height of the face relative to the photograph."""
+    shape_changes: NDArray[np.float64]
+    """(number, 4): position x, y and displacement x, y, face coordinates."""
+    tone: NDArray[np.float64]
     """(3,) gain of R, G, B."""
     gamma: float
     contrast: float
-    light: np.ndarray
-    """(2,) relative change of brightness per eye distance along x and y."""
+    light: NDArray[np.float64]
+    """(2,) relative change of brightness along x and y, per eye distance."""
     grey: bool
 
 
 def draw_traits(rng: np.random.Generator, photograph: str, grey: bool) -> Traits:
-    """Invent a subject.
+    """Draw the parameters of a subject.
 
     Args:
-        rng: source of randomness; the same state gives the same subject.
+        rng: random generator; the same state gives the same subject.
         photograph: one of `PHOTOGRAPHS`.
-        grey: whether the camera has no colour.
+        grey: True for a camera without colour.
     """
-    places = np.array(
+    positions = np.array(
         [(-0.9, 0.9), (0.9, 0.9), (-0.5, -0.3), (0.5, -0.3), (0.0, 0.6), (0.0, 1.1), (0.0, 1.7), (0.0, -0.7)]
     )
     return Traits(
@@ -69,7 +73,9 @@ def draw_traits(rng: np.random.Generator, photograph: str, grey: bool) -> Traits
         shift=rng.uniform(-0.012, 0.012, 2),
         roll=rng.uniform(-0.035, 0.035),
         stretch=1 + rng.uniform(-0.05, 0.05, 2),
-        pulls=np.hstack([places + rng.uniform(-0.15, 0.15, places.shape), rng.uniform(-0.055, 0.055, places.shape)]),
+        shape_changes=np.hstack(
+            [positions + rng.uniform(-0.15, 0.15, positions.shape), rng.uniform(-0.055, 0.055, positions.shape)]
+        ),
         tone=np.exp(rng.uniform(-0.09, 0.09, 3)),
         gamma=float(np.exp(rng.uniform(-0.3, 0.35))),
         contrast=rng.uniform(0.82, 1.05),
@@ -78,36 +84,41 @@ def draw_traits(rng: np.random.Generator, photograph: str, grey: bool) -> Traits
     )
 
 
+Line = NDArray[np.float64]
+"""(points, 2) xy."""
+
+
 @dataclass(frozen=True)
 class Anatomy:
-    """Marked points and lines of a face, all (N, 2) xy."""
+    """Marked points and lines of a face, xy."""
 
-    landmarks: np.ndarray
-    lids: dict[str, tuple[np.ndarray, np.ndarray]]
+    landmarks: NDArray[np.float64]
+    """(68, 2)."""
+    lids: dict[str, tuple[Line, Line]]
     """Upper and lower lid line of the 'right' and the 'left' eye, from the outer to the inner corner."""
-    lips: tuple[np.ndarray, np.ndarray]
-    """Edge of the upper and of the lower lip towards the mouth, from the right to the left corner."""
-    hairline: np.ndarray
-    """From landmark 16 to landmark 0, over the forehead."""
-    front: tuple[tuple[np.ndarray, float | None], ...]
-    """Things in front of the skin (glasses): polygons, or lines with their width in eye distances."""
+    lips: tuple[Line, Line]
+    """Inner edge of the upper and of the lower lip, from the right to the left corner."""
+    hairline: Line
+    """Line from landmark 16 over the forehead to landmark 0."""
+    front: tuple[tuple[Line, float | None], ...]
+    """Objects in front of the skin (glasses): lines with their width in eye distances, or polygons with None."""
 
 
-def load_photograph(name: str) -> tuple[np.ndarray, Anatomy]:
-    """Read a photograph and its marks.
+def load_photograph(name: str) -> tuple[NDArray[np.uint8], Anatomy]:
+    """Read a photograph and its anatomy.
 
     Args:
         name: one of `PHOTOGRAPHS`.
     Returns:
-        H x W x 3 uint8 RGB, and the anatomy in pixels of the photograph.
+        uint8 RGB, (height, width, 3), and the anatomy in its pixels.
     Raises:
         ValueError: unknown name.
-        FileNotFoundError: the package that carries the photograph has none.
+        FileNotFoundError: the package that should contain the photograph does not.
     """
     if name == "astronaut":
         import skimage.data
 
-        image = skimage.data.astronaut()
+        image = skimage.data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no annotations
     elif name == "grace_hopper":
         from matplotlib.cbook import get_sample_data
 
@@ -121,48 +132,50 @@ def load_photograph(name: str) -> tuple[np.ndarray, Anatomy]:
 
 
 def _load_anatomy(name: str) -> Anatomy:
-    """Landmark table of the photograph, corrected where the hand-drawn lines know better.
+    """Read the landmark table of a photograph and correct it by hand-drawn lines.
 
-    A landmark detector made the tables; at lids, brows and lips it is two to four pixels off, and there an error would
-    put the eyeball under the wrong skin.
+    The landmarks were detected; at lids, brows and lips they are off by two to four pixels, and such an error would
+    show the eyeball through the lid.
     """
     marks = json.loads((DATA / "demo_anatomy.json").read_text(encoding="utf-8"))[name]
     landmarks = np.loadtxt(DATA / f"{name}_landmarks68.csv", delimiter=",", comments="#")
-    lids = {
-        side: tuple(np.array(marks[f"{side}_eye"][edge]) for edge in ("upper", "lower")) for side in ("right", "left")
-    }
-    lips = (np.array(marks["mouth"]["upper"]), np.array(marks["mouth"]["lower"]))
+    lids = {side: _line_pair(marks[f"{side}_eye"]) for side in ("right", "left")}
+    lips = _line_pair(marks["mouth"])
     for index, point in marks["landmarks"].items():
         landmarks[int(index)] = point
     third = np.array([0, 1 / 3, 2 / 3, 1])
-    landmarks[36:40] = _along(lids["right"][0], third)
-    landmarks[[41, 40]] = _along(lids["right"][1], third[1:3])
-    landmarks[45:41:-1] = _along(lids["left"][0], third)
-    landmarks[[46, 47]] = _along(lids["left"][1], third[1:3])
-    landmarks[60:65] = _along(lips[0], np.array([0.04, 0.3, 0.5, 0.7, 0.96]))
-    landmarks[67:64:-1] = _along(lips[1], np.array([0.3, 0.5, 0.7]))
-    unit = FaceFrame.of(landmarks).unit
+    landmarks[36:40] = _points_along(lids["right"][0], third)
+    landmarks[[41, 40]] = _points_along(lids["right"][1], third[1:3])
+    landmarks[45:41:-1] = _points_along(lids["left"][0], third)
+    landmarks[[46, 47]] = _points_along(lids["left"][1], third[1:3])
+    landmarks[60:65] = _points_along(lips[0], np.array([0.04, 0.3, 0.5, 0.7, 0.96]))
+    landmarks[67:64:-1] = _points_along(lips[1], np.array([0.3, 0.5, 0.7]))
+    eye_distance = FaceFrame.from_landmarks(landmarks).eye_distance
     front = tuple(
-        (np.array(part["line"]), part["width"] / unit) if "line" in part else (np.array(part["polygon"]), None)
+        (np.array(part["line"]), part["width"] / eye_distance) if "line" in part else (np.array(part["polygon"]), None)
         for part in marks["front"]
     )
     return Anatomy(landmarks, lids, lips, np.array(marks["hairline"]), front)
 
 
-def _along(line: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Points at given shares of a line's length: (N, 2), (M,) in [0, 1] -> (M, 2)."""
+def _line_pair(marks: dict[str, list[list[float]]]) -> tuple[Line, Line]:
+    return np.array(marks["upper"]), np.array(marks["lower"])
+
+
+def _points_along(line: Line, share: NDArray[np.float64]) -> Line:
+    """Return the points at shares (M,) in [0, 1] of a line's length: (M, 2)."""
     length = np.concatenate([[0], np.cumsum(np.hypot(*np.diff(line, axis=0).T))])
     return np.stack([np.interp(share * length[-1], length, c) for c in line.T], -1)
 
 
 class Portrait:
-    """A subject at rest: fine picture and anatomy, both in the frame's geometry."""
+    """A subject at rest: texture, and anatomy in image pixels."""
 
     def __init__(self, traits: Traits, size: int) -> None:
         """Render the subject.
 
         Args:
-            traits: who it is.
+            traits: parameters of the subject.
             size: width and height of the frames, pixels.
         """
         self.size = size
@@ -171,67 +184,68 @@ class Portrait:
         self.grid = self._texture_grid()
         photograph, anatomy = load_photograph(traits.photograph)
         self._traits = traits
-        self._photo_frame = FaceFrame.of(anatomy.landmarks)
+        self._photo_frame = FaceFrame.from_landmarks(anatomy.landmarks)
         angle = np.array([np.cos(traits.roll), np.sin(traits.roll)])
         centre = (np.array([0.5, 0.33]) + traits.shift) * size - 0.5
         self._frame = FaceFrame(centre, np.array([angle, [-angle[1], angle[0]]]), traits.eye_distance * size)
-        self.anatomy = self._transfer(anatomy)
-        self.picture = self._colour(self._sample(photograph))
+        self.anatomy = self._transfer_anatomy(anatomy)
+        self.texture = self._change_colours(self._sample_photograph(photograph))
 
-    def to_texture(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) image pixels to texture pixels."""
+    def to_texture(self, points: NDArray[Any]) -> NDArray[Any]:
+        """Convert points (..., 2) from image pixels to texture pixels."""
         return (points + self.margin + 0.5) * FINENESS - 0.5
 
-    def _texture_grid(self) -> np.ndarray:
-        """(N, N, 2) image coordinates of the texture pixels."""
+    def _texture_grid(self) -> NDArray[np.float64]:
+        """Return the image coordinates of the texture pixels, (N, N, 2)."""
         axis = (np.arange((self.size + 2 * self.margin) * FINENESS) + 0.5) / FINENESS - 0.5 - self.margin
         return np.stack(np.meshgrid(axis, axis), -1)
 
-    def _to_photograph(self, face: np.ndarray) -> np.ndarray:
-        """(..., 2) face coordinates of the subject to pixels of the photograph."""
+    def _to_photograph(self, face: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert points (..., 2) from face coordinates of the subject to pixels of the photograph."""
         warped = face / self._traits.stretch
-        for x, y, dx, dy in self._traits.pulls:
+        for x, y, dx, dy in self._traits.shape_changes:
             distance = (face[..., 0] - x) ** 2 + (face[..., 1] - y) ** 2
-            warped = warped - np.exp(-distance / (2 * BUMP_WIDTH**2))[..., None] * (dx, dy)
+            warped = warped - np.exp(-distance / (2 * SHAPE_CHANGE_WIDTH**2))[..., None] * (dx, dy)
         if self._traits.mirror:
             warped = warped * (-1, 1)
         return self._photo_frame.to_image(warped)
 
-    def _from_photograph(self, points: np.ndarray) -> np.ndarray:
-        """(..., 2) pixels of the photograph to image pixels, by fixed-point iteration of `_to_photograph`."""
+    def _from_photograph(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert points (..., 2) from pixels of the photograph to image pixels, inverting `_to_photograph`."""
         goal = self._photo_frame.to_face(points)
         face = goal * (-1, 1) if self._traits.mirror else goal.copy()
-        for _ in range(60):
+        for _ in range(60):  # fixed-point iteration
             miss = goal - self._photo_frame.to_face(self._to_photograph(face))
             face = face + (miss * (-1, 1) if self._traits.mirror else miss)
         return self._frame.to_image(face)
 
-    def _transfer(self, anatomy: Anatomy) -> Anatomy:
-        """Carry the marks of the photograph to the subject; a mirrored subject changes sides."""
+    def _transfer_anatomy(self, anatomy: Anatomy) -> Anatomy:
+        """Move the anatomy of the photograph to the subject; mirroring exchanges the sides."""
         move = self._from_photograph
-        lids = {side: tuple(move(line) for line in lines) for side, lines in anatomy.lids.items()}
-        landmarks, lips, hairline = move(anatomy.landmarks), tuple(map(move, anatomy.lips)), move(anatomy.hairline)
+        lids = {side: (move(upper), move(lower)) for side, (upper, lower) in anatomy.lids.items()}
+        upper, lower = map(move, anatomy.lips)
+        landmarks, hairline = move(anatomy.landmarks), move(anatomy.hairline)
         if self._traits.mirror:
             lids = {"right": lids["left"], "left": lids["right"]}
-            landmarks, lips, hairline = landmarks[MIRROR], tuple(lip[::-1] for lip in lips), hairline[::-1]
+            landmarks, upper, lower, hairline = landmarks[MIRROR], upper[::-1], lower[::-1], hairline[::-1]
         front = tuple((move(line), width) for line, width in anatomy.front)
-        return Anatomy(landmarks, lids, lips, hairline, front)
+        return Anatomy(landmarks, lids, (upper, lower), hairline, front)
 
-    def _sample(self, photograph: np.ndarray) -> np.ndarray:
-        """(N, N, 3) float32 in [0, 1], the photograph in the subject's shape."""
-        pixels_per_texture = self._photo_frame.unit / (self._frame.unit * FINENESS)
-        image = photograph.astype(np.float32) / 255
+    def _sample_photograph(self, photograph: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Resample the photograph to the subject's shape: (N, N, 3) in [0, 1]."""
+        pixels_per_texture = self._photo_frame.eye_distance / (self._frame.eye_distance * FINENESS)
+        image: cv2.typing.MatLike = photograph.astype(np.float32) / 255
         if pixels_per_texture > 1:
             image = cv2.GaussianBlur(image, (0, 0), 0.5 * pixels_per_texture)
         at = self._to_photograph(self._frame.to_face(self.grid)).astype(np.float32)
         fine = cv2.remap(image, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        # the frames take every second pixel: what they cannot show would flicker as the face moves
-        return np.clip(cv2.GaussianBlur(fine, (0, 0), 0.4 * FINENESS), 0, 1)
+        # frames have half the resolution: finer details than they can show would flicker as the face moves
+        return np.clip(np.asarray(cv2.GaussianBlur(fine, (0, 0), 0.4 * FINENESS), np.float32), 0, 1)
 
-    def _colour(self, picture: np.ndarray) -> np.ndarray:
-        """Skin tone, exposure, contrast and light; room is left at both ends for shading and camera noise."""
+    def _change_colours(self, texture: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Change tone, gamma, contrast and light; values stay in [0.03, 0.95], to leave room for shading and noise."""
         traits = self._traits
-        out = picture**traits.gamma * traits.tone
+        out = texture**traits.gamma * traits.tone
         out = (out - 0.45) * traits.contrast + 0.45
         out = out * np.clip(1 + self._frame.to_face(self.grid) @ traits.light, 0.6, 1.4)[..., None]
         if traits.grey:

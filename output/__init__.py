@@ -1,1 +1,1 @@
-"""Videos, contact sheets, result tables, metrics and images of the training."""
+"""Output files and measurements: videos, contact sheets, result tables, metrics, training images."""

@@ -1,4 +1,4 @@
-"""Contact sheets: onset, apex and their difference of generated clips, a row per clip."""
+"""Contact sheets: onset, apex and their difference, one row per generated clip."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,19 +10,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from clips.reading import Frame
 from core.files import replacing_file
-from output.video import difference, scaled
+from output.video import difference_image, resize_to_height
 
-MAX_ROWS = 20  # clips on the contact sheet, from the start of a list
+MAX_ROWS = 20  # at most this many clips per sheet, the first of a list
 
 
 @dataclass(frozen=True)
 class SheetRow:
-    """Pictures of one generated clip for a contact sheet, uint8 (H, W, 3) each.
+    """Frames of one generated clip for a contact sheet, uint8 (H, W, 3) each.
 
     Attributes:
-        label: what the row shows.
-        result: the result's onset and apex.
-        driving: the driving clip's onset and apex; None without such a clip.
+        label: text above the row.
+        result: onset and apex of the result.
+        driving: onset and apex of the driving clip; None if there is no driving clip.
     """
 
     label: str
@@ -31,7 +31,7 @@ class SheetRow:
 
 
 def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256) -> None:
-    """Write a `contact_sheet` as PNG; nothing where there are no rows.
+    """Write a `contact_sheet` as PNG; without rows no file is written.
 
     Raises:
         WriteError: the disk is full.
@@ -44,31 +44,32 @@ def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256
 
 
 def contact_sheet(rows: Sequence[SheetRow], *, size: int) -> Frame:
-    """One line a clip: onset, apex and difference times 5, of the driving clip and of the result.
+    """Draw one row per clip: onset, apex and five times their difference, of the driving clip and of the result.
 
     Rows without a driving clip show the result alone.
 
     Args:
-        size: height of a picture, pixels.
+        size: height of each image, pixels.
     """
-    driven = any(row.driving is not None for row in rows)
-    lines = [_text(f"{'driving: onset | apex | difference x5':<48}" * driven + "result: onset | apex | difference x5")]
+    any_driving = any(row.driving is not None for row in rows)
+    heading = f"{'driving: onset | apex | difference x5':<48}" * any_driving + "result: onset | apex | difference x5"
+    strips = [_text_strip(heading)]
     for row in rows:
-        shown = [pair for pair in (row.driving, row.result) if pair is not None]
-        pictures = [picture for onset, apex in shown for picture in _thirds(onset, apex, size)]
-        lines += [_text(row.label), np.concatenate(pictures, axis=1)]
-    width = max(line.shape[1] for line in lines)
+        clips = [clip for clip in (row.driving, row.result) if clip is not None]
+        images = [image for onset, apex in clips for image in _onset_apex_difference(onset, apex, size)]
+        strips += [_text_strip(row.label), np.concatenate(images, axis=1)]
+    width = max(strip.shape[1] for strip in strips)
     return np.concatenate(
-        [np.pad(line, ((0, 0), (0, width - line.shape[1]), (0, 0)), constant_values=255) for line in lines]
+        [np.pad(strip, ((0, 0), (0, width - strip.shape[1]), (0, 0)), constant_values=255) for strip in strips]
     )
 
 
-def _thirds(onset: Frame, apex: Frame, size: int) -> list[Frame]:
-    onset, apex = (scaled(frame, size) for frame in (onset, apex))
-    return [onset, apex, difference(onset, apex)]
+def _onset_apex_difference(onset: Frame, apex: Frame, size: int) -> list[Frame]:
+    onset, apex = (resize_to_height(frame, size) for frame in (onset, apex))
+    return [onset, apex, difference_image(onset, apex)]
 
 
-def _text(text: str) -> Frame:
+def _text_strip(text: str) -> Frame:
     font = ImageFont.load_default(18)
     page = Image.new("RGB", (int(font.getlength(text)) + 8, 26), "white")
     ImageDraw.Draw(page).text((4, 2), text, "black", font)

@@ -1,4 +1,4 @@
-"""The table of finished clips that an interrupted run reads to resume."""
+"""Table of finished clips, from which an interrupted run resumes."""
 
 import csv
 import io
@@ -13,9 +13,9 @@ class ResultTable:
     """`results.csv` of a folder of results: one row per clip, identified by `folder`.
 
     Args:
-        path: CSV file; read where it exists.
-        columns: `folder` (of the clip's frames, beside the table) and `key` (hash of everything that the result
-            depends on) among them.
+        path: CSV file; read if it exists.
+        columns: names, among them `folder` (folder of the clip's frames, beside the table) and `key` (hash of
+            everything that the result depends on).
     """
 
     def __init__(self, path: Path, columns: list[str]):
@@ -28,18 +28,18 @@ class ResultTable:
             self.rows = {row["folder"]: row for row in rows if set(columns) <= set(row)}
 
     def finished(self, folder: str, key: str) -> bool:
-        """Whether a clip was finished from the same weights, settings and inputs, and its frames still exist."""
+        """Return True if a clip has this key, which covers weights, settings and inputs, and its frames still exist."""
         row = self.rows.get(folder)
         return row is not None and row["key"] == key and (self.path.parent / folder).is_dir()
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Write a clip's row, in place of an older one of the same folder; keys that are no columns are ignored."""
+        """Add a row, or replace that of the same folder, and write the table; keys that are no columns are ignored."""
         self.rows[row["folder"]] = {name: str(row[name]) for name in self.columns}
         write_text(self.path, csv_text(self.columns, self.rows.values()))
 
 
 def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """A CSV table with a header, its lines ended by a line feed."""
+    """Return a CSV table with a header; lines end with a line feed on every system."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from clips.reading import Clip, ClipError, Frame, read_frames, read_picture
+from clips.reading import Clip, ClipError, Frame, read_frames, read_image
 from preparation.clip_record import ClipRecord
 
 
@@ -34,5 +34,5 @@ def source_frames(record: ClipRecord, used: range) -> Iterator[Frame]:
 
 def _decoded(record: ClipRecord, used: range) -> Iterator[Frame]:
     if record.frames:
-        return (read_picture(record.frames[at]) for at in used)
+        return (read_image(record.frames[at]) for at in used)
     return islice(read_frames(Clip(record.name, record.source), None), used.start, used.stop)

@@ -9,6 +9,7 @@ import pytest
 
 import animate
 import run
+from output.video import difference_image, resize_to_height
 from tests.conftest import FRAMES, SIZE, face_landmarks, smooth_picture, write_clip
 
 ROOT = Path(__file__).parents[1]
@@ -200,6 +201,28 @@ def test_the_warp_family_needs_no_checkpoint_and_starts_at_the_source(warp_exper
     moved = np.roll(source, 2, axis=1).astype(int)
     assert np.abs(last - moved)[inner, inner].mean() < 2, "the whole face slides by two pixels"
     assert np.abs(last - first)[inner, inner].mean() > 5
+
+
+@pytest.mark.parametrize(("reference", "apex"), [(0, 4), (5, 0)])  # the clips slide by 0, 0, 1, 1, 2, 2 pixels
+def test_the_contact_sheet_shows_reference_and_apex_frame_of_both_clips(
+    warp_experiment, clips_root, tmp_path, reference, apex
+):
+    command = ("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log")
+    assert main(*command, "--reference-frame", reference) == 0
+    folder = tmp_path / "log" / "warp" / "animation"
+    sheet, height, text = iio.imread(folder / "contact_sheet.png"), 256, 26
+    for number, row in enumerate(rows(folder / "results.csv")):
+        assert row["apex"] == str(apex)
+        driving = clips_root / "test" / row["driving"]
+        expected = []
+        for paths in (
+            [driving / f"img{t + 1}.png" for t in (reference, apex)],
+            [folder / row["folder"] / f"{t:04d}.png" for t in (reference, apex)],
+        ):
+            onset, strongest = (resize_to_height(iio.imread(path), height) for path in paths)
+            expected += [onset, strongest, difference_image(onset, strongest)]
+        top = 2 * text + number * (text + height)
+        np.testing.assert_array_equal(sheet[top : top + height], np.concatenate(expected, axis=1))
 
 
 def test_the_driving_clip_decides_the_length(warp_experiment, clips_root, tmp_path):

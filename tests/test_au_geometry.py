@@ -5,7 +5,7 @@ import pytest
 
 from config.load import load_config
 from core.models import build_model
-from demo.au_sheet import CONFIG, draw, intensities, portrait, sheet
+from demo.au_sheet import CONFIG, draw, portrait, sheet, single_unit
 from demo.geometry import FaceFrame
 from demo.subjects import PHOTOGRAPHS
 from faces import au_geometry
@@ -44,7 +44,7 @@ DOCUMENTED = {
 
 def motion(au: int, sides: tuple[str, ...] = SIDES, level: float = 1.0, face: np.ndarray = FACE) -> np.ndarray:
     """(68, 2) in eye distances of `FACE`."""
-    return (displace(face, intensities(au, sides, level)) - face) / EYE_DISTANCE
+    return (displace(face, single_unit(au, sides, level)) - face) / EYE_DISTANCE
 
 
 @pytest.mark.parametrize("au", ACTION_UNITS)
@@ -101,7 +101,7 @@ def test_motion_is_linear_in_the_intensities():
 
 @pytest.mark.parametrize("units", [(45,), (6, 7, 45), (17, 23)])
 def test_lids_and_lips_meet_and_do_not_cross(units):
-    values = sum(intensities(au, SIDES, 5) for au in units)
+    values = sum(single_unit(au, SIDES, 5) for au in units)
     narrow = FACE.copy()
     narrow[[37, 38, 43, 44], 1] = narrow[[41, 40, 47, 46], 1] - 4
     closed = FACE.copy()
@@ -120,10 +120,10 @@ def test_the_picture_changes_where_the_unit_acts_and_hardly_elsewhere(name):
     size, reach = 128, 0.5  # eye distances
     picture, landmarks = portrait(name, size)
     model = build_model(load_config(CONFIG, []).config)
-    values = [intensities(au, SIDES, level) for au in ACTION_UNITS for level in (1, 5)]
+    values = [single_unit(au, SIDES, level) for au in ACTION_UNITS for level in (1, 5)]
     change = np.square(draw(model, picture, landmarks, np.stack(values)) - picture).sum(-1)
     y, x = np.mgrid[:size, :size]
-    unit = FaceFrame.of(landmarks).unit
+    unit = FaceFrame.from_landmarks(landmarks).eye_distance
     geometry = read_geometry()
     for number, au in enumerate(ACTION_UNITS):
         moving = landmarks[np.abs(geometry[number]).sum((0, 2)) > 0]

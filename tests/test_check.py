@@ -1,4 +1,4 @@
-"""The validator of prepared and hand-made folders, and that training asks the same questions."""
+"""`--mode check` of prepared and hand-made folders, and the same checks in training."""
 
 import logging
 
@@ -6,15 +6,17 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
-from clips.checks import batch_problem, frame_gaps, frame_warnings, landmark_warning, name_warnings, training_problem
-from clips.reading import open_clip
+from clips.checks import batch_problem, frame_gaps, frame_warnings, landmark_warning, name_warnings
+from clips.loader import LoadedClip, training_problem
+from clips.reading import Clip, open_clip
+from config.sections import DatasetParams
 from run import main
 from tests.conftest import FRAMES, SIZE, face_landmarks
 
 
 @pytest.fixture
 def check(clips_root, write_experiment, caplog):
-    """Runs `--mode check` on a data set; returns the exit status and what was said."""
+    """Function that runs `--mode check` on the data set and returns the exit status and the log."""
     caplog.set_level(logging.INFO)
 
     def check(*assignments: str) -> tuple[int, str]:
@@ -27,10 +29,10 @@ def check(clips_root, write_experiment, caplog):
 
 
 def test_a_good_folder_has_no_problems(check):
-    status, said = check()
+    status, log = check()
     assert status == 0
-    assert f"train: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 warning" in said
-    assert f"test: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 warning" in said
+    assert f"train: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 warning" in log
+    assert f"test: 2 clips of 2 subjects, {2 * FRAMES} frames; 0 rejected, 0 warning" in log
 
 
 def shorten(root):
@@ -69,8 +71,8 @@ def add_padded(root):
             lambda root: (root / "train" / "b" / "img2.png").rename(root / "train" / "b" / "img9.png"),
             "1 and 3, 6 and 9",
         ),
-        (resize_one, "several sizes, 64 x 64, but 64 x 32 of img4.png"),
-        (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), "img3.png: unreadable picture"),
+        (resize_one, "several sizes: 64 x 64, but img4.png: 64 x 32"),
+        (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), "img3.png: unreadable image"),
         (lambda root: (root / "landmarks" / "b.npy").unlink(), "clip b: expected"),
         (lambda root: (root / "landmarks" / "b.npy").rename(root / "landmarks" / "B.npy"), "padding or case; rename"),
         (lambda root: (root / "test" / "006").rename(root / "test" / "6"), "006.npy, which differs in padding"),
@@ -79,33 +81,33 @@ def add_padded(root):
         (add_padded, "clips 022_3_3 and 22_3_3 differ in padding or case only"),
     ],
 )
-def test_a_problem_is_a_line_and_the_status(check, clips_root, spoil, line):
+def test_every_problem_is_reported_in_one_line_and_by_the_exit_status(check, clips_root, spoil, line):
     spoil(clips_root)
-    status, said = check()
+    status, log = check()
     assert status == 2
-    assert line in said
+    assert line in log
 
 
-def test_all_problems_come_at_once(check, clips_root):
+def test_all_problems_are_reported_together(check, clips_root):
     (clips_root / "landmarks" / "a.npy").unlink()
     resize_one(clips_root)
-    status, said = check("train_params.batch_size=64")
+    status, log = check("train_params.batch_size=64")
     assert status == 2
-    assert "train: rejected: clip a: expected" in said
-    assert "train: warning: clip b: frames of several sizes" in said
-    assert "2 pairs an epoch fill no batch of 64" in said
-    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 2 warning" in said
+    assert "train: rejected: clip a: expected" in log
+    assert "train: warning: clip b: frames of several sizes" in log
+    assert "2 pairs per epoch do not fill one batch of 64" in log
+    assert "train: 1 clips of 1 subjects, 6 frames; 2 rejected, 2 warning" in log
 
 
 def test_an_empty_split_is_a_problem(check, clips_root):
     (clips_root / "test").rename(clips_root / "elsewhere")
     (clips_root / "test").mkdir()
-    status, said = check()
+    status, log = check()
     assert status == 2
-    assert "test: rejected" in said
+    assert "test: rejected" in log
 
 
-def test_training_warns_of_what_check_doubts(clips_root, write_experiment, caplog):
+def test_training_logs_the_warnings_of_check(clips_root, write_experiment, caplog):
     resize_one(clips_root)
     assert main(["--config", str(write_experiment(clips_root)), "--set", "train_params.num_epochs=1"]) == 0
     assert "clip b: frames of several sizes" in caplog.text
@@ -124,14 +126,29 @@ def test_frames_without_numbers_have_no_gaps(tmp_path):
     assert frame_warnings(open_clip(tmp_path), np.array([[8, 8], [8, 8]])) == []
 
 
-def test_single_questions():
+def test_landmarks_outside_the_frame_cause_a_warning():
     face = face_landmarks(64)[None]
     assert landmark_warning(face, (64, 64)) is None
     assert "frame 0" in landmark_warning(face, (16, 64))
+
+
+def test_an_epoch_must_fill_one_batch_on_every_device():
     assert batch_problem(8, 4, 2) is None
     assert "7 pairs" in batch_problem(7, 4, 2)
-    assert training_problem("a", 2, has_landmarks=False, remove_head_motion=False) is None
-    assert "expected landmarks for remove_head_motion" in training_problem(
-        "a", 2, has_landmarks=False, remove_head_motion=True
-    )
+
+
+def test_head_motion_can_only_be_removed_from_clips_with_landmarks(clips_root):
+    def problem(**changes):
+        params = DatasetParams.model_validate({"root_dir": str(clips_root), **changes})
+        clip = LoadedClip(Clip("a", clips_root / "a"), cached=range(2), landmarks=None, action_units=None)
+        return training_problem(clip, params)
+
+    assert problem() is None
+    assert "expected landmarks for remove_head_motion" in problem(remove_head_motion=True)
+
+
+def test_numbers_in_names_are_compared_as_numbers():
     assert name_warnings(["s1", "s2", "s10"], "subjects") == []
+    assert name_warnings(["s1", "S01"], "subjects") == [
+        "subjects S01 and s1 differ in padding or case only; rename one if they are the same"
+    ]

@@ -73,5 +73,5 @@ def test_a_demo_that_is_somebody_elses_folder_is_left_alone(tmp_path, monkeypatc
     (tmp_path / "tps-tiny.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")
     monkeypatch.setattr(demo, "CONFIG", tmp_path / "tps-tiny.yaml")
     assert demo.main() == 2
-    assert "exists and is no demo set" in caplog.text
+    assert "exists and is not a demo set" in caplog.text
     assert (tmp_path / "demo" / "thesis.txt").read_text() == "ten years"

@@ -1,22 +1,30 @@
-"""Faces of the demo: they move as FACS says, in layers that part at lids and lips, with exact ground truth."""
+"""Faces of the demo: motion according to FACS, layers that separate at lids and lips, exact ground truth."""
 
 import cv2
 import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
+from demo.code_version import DATA
 from demo.face import DemoFace
-from demo.geometry import MIRROR, SIDES
+from demo.geometry import MIRROR
 from demo.muscles import MUSCLES
-from demo.subjects import DATA, PHOTOGRAPHS, Portrait, Traits, draw_traits, load_photograph
+from demo.subjects import PHOTOGRAPHS, Portrait, Traits, draw_traits, load_photograph
+from faces.action_units import SIDES
 
 UPPER_LIDS, LOWER_LIDS = [37, 38, 43, 44], [40, 41, 46, 47]
 
 
 def _plain(photograph: str, **changes) -> Traits:
-    """The photograph as it is."""
+    """Parameters of a subject that equals the photograph."""
     values = {"mirror": False, "eye_distance": 0.36, "shift": np.zeros(2), "roll": 0.0, "stretch": np.ones(2)}
-    values |= {"pulls": np.zeros((0, 4)), "tone": np.ones(3), "gamma": 1.0, "contrast": 1.0, "light": np.zeros(2)}
+    values |= {
+        "shape_changes": np.zeros((0, 4)),
+        "tone": np.ones(3),
+        "gamma": 1.0,
+        "contrast": 1.0,
+        "light": np.zeros(2),
+    }
     return Traits(photograph=photograph, grey=False, **(values | changes))
 
 
@@ -69,11 +77,11 @@ def test_landmarks_move_as_facs_says(face, au, points, direction):
         assert (sign * value > 0.01).all() or sign == 0
 
 
-def test_cheek_raiser_lifts_the_cheek_where_no_landmark_is(face):
+def test_the_cheek_raiser_lifts_the_cheek_away_from_landmarks(face):
     cheeks = face.frame.to_image(face.frame.to_face(face.landmarks[[41, 46]]) + (0, 0.4))
     for cheek, side in zip(cheeks, ("right", "left"), strict=True):
         skin = face.layer_displacement(6, side)[1]  # glasses may hide it
-        assert _sample(skin, cheek[None])[0, 1] < -0.04 * face.frame.unit
+        assert _sample(skin, cheek[None])[0, 1] < -0.04 * face.frame.eye_distance
 
 
 @pytest.mark.parametrize("au", MUSCLES)
@@ -94,16 +102,16 @@ def test_every_action_unit_also_changes_the_skin(face, au):
 
 
 @pytest.mark.parametrize("au", MUSCLES)
-def test_layers_never_fold_or_tear(face, au):
+def test_the_motion_of_each_layer_is_invertible(face, au):
     for motion in sum(face.layer_displacement(au, side) for side in SIDES):
         (ux_y, ux_x), (uy_y, uy_x) = np.gradient(motion[..., 0]), np.gradient(motion[..., 1])
         assert ((1 + ux_x) * (1 + uy_y) - ux_y * uy_x).min() > 0.05
-    reach = face.amplitude({(au, side): 1.0 for side in SIDES}) / face.frame.unit
+    reach = face.amplitude({(au, side): 1.0 for side in SIDES}) / face.frame.eye_distance
     assert 0.05 < reach < 0.16  # eye distances, as large as data-driven models say
 
 
 @pytest.mark.parametrize("au", MUSCLES)
-def test_layers_part_only_at_lids_and_lips(face, au):
+def test_layers_separate_at_lids_and_lips_only(face, au):
     top, centre, bottom = sum(face.layer_displacement(au, side) for side in SIDES)
     middle = (face.landmarks[27, 1] + face.landmarks[33, 1]) / 2
     y = np.arange(face.size)
@@ -122,7 +130,7 @@ def test_layers_part_only_at_lids_and_lips(face, au):
 
 def test_lid_slides_over_the_eyeball(face):
     result = face.render(_both(45, 0.0, 0.3))
-    eye = (face.landmarks[36:42].mean(0) + (0, 0.03 * face.frame.unit)).round().astype(int)
+    eye = (face.landmarks[36:42].mean(0) + (0, 0.03 * face.frame.eye_distance)).round().astype(int)
     lid = result.landmarks[1, 37:39].mean(0)
     above = (lid - (0, 1.5)).round().astype(int)
     assert result.landmarks[1, 37, 1] - result.landmarks[0, 37, 1] > 1
@@ -137,15 +145,15 @@ def test_parting_lips_uncover_the_mouth(face):
     assert hidden.sum() > 10
     corner, chin = face.landmarks[48], face.landmarks[57]
     assert (np.abs(x - chin[0]) < chin[0] - corner[0]).mean() > 0.95
-    assert (np.abs(y - chin[1]) < 0.3 * face.frame.unit).mean() > 0.95
+    assert (np.abs(y - chin[1]) < 0.3 * face.frame.eye_distance).mean() > 0.95
     assert result.visible[0].all()
-    shown = hidden & (np.abs(np.indices(hidden.shape)[0] - chin[1]) < 0.3 * face.frame.unit)
+    shown = hidden & (np.abs(np.indices(hidden.shape)[0] - chin[1]) < 0.3 * face.frame.eye_distance)
     lips = _sample(result.frames[1], result.landmarks[1, 55:60])
     assert np.percentile(result.frames[1][shown].mean(-1), 20) < 0.82 * lips.mean()
 
 
 @pytest.mark.parametrize("au", MUSCLES)
-def test_motion_is_no_spline_through_landmarks(face, au):
+def test_motion_differs_from_a_spline_through_the_landmarks(face, au):
     y, x = np.mgrid[0 : face.size : 3, 0 : face.size : 3]
     grid = np.stack([x, y], -1).reshape(-1, 2).astype(float)
     result = face.render(_both(au, 0.0, 0.4))
@@ -154,7 +162,7 @@ def test_motion_is_no_spline_through_landmarks(face, au):
     assert np.linalg.norm(spline - true) > 0.25 * np.linalg.norm(true)
 
 
-def test_nothing_outside_the_face_moves(face):
+def test_only_the_face_changes(face):
     result = face.render({key: curve for au in MUSCLES for key, curve in _both(au, 0.0, 0.25).items()})
     outline = face.frame.to_face(face.landmarks[:17])
     outline = np.vstack([outline, [(1.25, -0.9), (-1.25, -0.9)]])
@@ -168,7 +176,7 @@ def test_nothing_outside_the_face_moves(face):
 # -- ground truth ------------------------------------------------------------------------------------------------------
 
 
-def test_flow_brings_exact_landmarks_back(face):
+def test_flow_maps_exact_landmarks_back_to_the_first_frame(face):
     head = np.array([[0, 0, 0, 0], [1.0, -0.7, 0.01, 0.004]])
     result = face.render(_both(12, 0.0, 0.4) | _both(4, 0.0, 0.4), head)
     points = [*range(18, 26), 28, 29, 30, 31, 35, 48, 54, 57, 8, 5, 11]
@@ -202,7 +210,7 @@ def test_frame_is_warped_rest_plus_appearance(face):
     assert slope == pytest.approx(level, rel=0.1)
 
 
-def test_units_tell_how_much_of_each_action_unit_a_clip_holds(face):
+def test_intensities_can_be_recovered_from_the_flow(face):
     wanted = {(1, "left"): 0.3, (12, "right"): 0.4, (17, "left"): 0.2, (4, "right"): 0.0, (14, "left"): 0.0}
     result = face.render({key: np.array([0.0, value]) for key, value in wanted.items()})
     forward = -_warp(result.flow[1], -result.flow[1])  # what leaves a pixel, to first order
@@ -211,15 +219,17 @@ def test_units_tell_how_much_of_each_action_unit_a_clip_holds(face):
     assert np.allclose(found, list(wanted.values()), atol=0.05)
 
 
-def test_marks_of_mirrored_and_deformed_subjects_follow_the_picture():
+def test_the_anatomy_of_mirrored_and_deformed_subjects_follows_the_image():
     traits = draw_traits(np.random.default_rng(3), "astronaut", grey=False)
-    straight, mirrored = (Portrait(_plain("astronaut", mirror=m, pulls=traits.pulls), 96) for m in (False, True))
+    straight, mirrored = (
+        Portrait(_plain("astronaut", mirror=m, shape_changes=traits.shape_changes), 96) for m in (False, True)
+    )
     assert np.ptp(straight.anatomy.landmarks - Portrait(_plain("astronaut"), 96).anatomy.landmarks) > 1
     for portrait in (straight, mirrored):  # the pupil is the darkest place between the lids
         for eye in (slice(36, 42), slice(42, 48)):
             middle = portrait.to_texture(portrait.anatomy.landmarks[eye].mean(0)).round().astype(int)
-            around = portrait.picture[middle[1] - 6 : middle[1] + 7, middle[0] - 6 : middle[0] + 7].mean()
-            assert portrait.picture[middle[1], middle[0]].mean() < around - 0.02
+            around = portrait.texture[middle[1] - 6 : middle[1] + 7, middle[0] - 6 : middle[0] + 7].mean()
+            assert portrait.texture[middle[1], middle[0]].mean() < around - 0.02
     right, left = (p.anatomy.landmarks[:, 0] for p in (straight, mirrored))
     assert right[36] < right[39] < right[42] < right[45]
     assert left[36] < left[39] < left[42] < left[45]
@@ -233,14 +243,14 @@ def test_grey_subjects_stay_grey():
 
 
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
-def test_landmark_tables_are_the_published_ones(name):
+def test_landmark_tables_equal_the_shared_ones(name):
     original = DATA.parents[1] / "shared" / "data" / "faces" / f"{name}_landmarks68.csv"
     if not original.is_file():
         pytest.skip(f"{original} is not here")
     assert (DATA / original.name).read_bytes() == original.read_bytes()
 
 
-def test_unknown_names_are_refused(face):
+def test_unknown_names_are_an_error(face):
     with pytest.raises(ValueError, match="photograph 'lena': expected one of"):
         load_photograph("lena")
     with pytest.raises(ValueError, match="action unit 5: the demo moves"):

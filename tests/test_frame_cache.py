@@ -36,7 +36,7 @@ def test_frames_are_decoded_once(tmp_path, clip_folder):
     assert second.sizes.tolist() == [[32, 24]] * 3
 
 
-def test_changed_content_is_never_stale(tmp_path, clip_folder):
+def test_changed_files_are_decoded_again(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     before = cache.add(open_clip(clip_folder))
     frame = clip_folder / "1.png"
@@ -48,7 +48,7 @@ def test_changed_content_is_never_stale(tmp_path, clip_folder):
     assert after.frames()[1, 0, 0, 0] == 41
 
 
-def test_settings_have_files_of_their_own(tmp_path, clip_folder):
+def test_every_frame_shape_has_its_own_file(tmp_path, clip_folder):
     clip = open_clip(clip_folder)
     small, large = (FrameCache(tmp_path / "cache", shape).add(clip) for shape in (SHAPE, (20, 20, 3)))
     assert small.frames().shape[1:] == SHAPE
@@ -56,7 +56,7 @@ def test_settings_have_files_of_their_own(tmp_path, clip_folder):
     assert FrameCache(tmp_path / "cache", None).add(clip).frames().shape == (3, 32, 24, 3)
 
 
-def test_the_same_pictures_elsewhere_are_the_same_clip(tmp_path, clip_folder):
+def test_the_same_frames_elsewhere_use_the_same_file(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     copy = shutil.copytree(clip_folder, tmp_path / "copy")
     assert cache.add(open_clip(clip_folder)).key == cache.add(open_clip(copy)).key
@@ -67,14 +67,14 @@ def _add(arguments: tuple[Path, Path]) -> str:
     return FrameCache(cache, SHAPE).add(open_clip(clip)).key
 
 
-def test_two_runs_may_share_a_folder(tmp_path, clip_folder):
+def test_several_processes_can_share_a_folder(tmp_path, clip_folder):
     with ProcessPoolExecutor(2) as pool:
         keys = set(pool.map(_add, [(tmp_path / "cache", clip_folder)] * 4))
     assert len(keys) == 1
     assert len(list((tmp_path / "cache").iterdir())) == 2, "frames and their description, no temporary file"
 
 
-def test_a_run_that_died_while_writing_leaves_no_trace(tmp_path, clip_folder):
+def test_an_interrupted_write_leaves_no_file(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     with patch.object(frame_cache.np, "save", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         cache.add(open_clip(clip_folder))
@@ -82,14 +82,14 @@ def test_a_run_that_died_while_writing_leaves_no_trace(tmp_path, clip_folder):
     assert len(cache.add(open_clip(clip_folder))) == 3
 
 
-def test_a_full_disk_is_said_in_one_line(tmp_path, clip_folder):
+def test_a_full_disk_is_an_error(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     full = OSError(28, "No space left on device")
     with patch.object(frame_cache.np, "save", side_effect=full), pytest.raises(WriteError, match="No space left"):
         cache.add(open_clip(clip_folder))
 
 
-def test_without_a_folder_frames_live_as_long_as_the_run(clip_folder):
+def test_a_temporary_folder_is_removed_with_the_cache(clip_folder):
     cache = FrameCache(None, SHAPE)
     path = cache.add(open_clip(clip_folder)).path
     assert path.exists()
@@ -101,11 +101,11 @@ def test_frames_of_several_sizes_need_a_frame_shape(tmp_path, clip_folder):
     iio.imwrite(clip_folder / "3.png", np.zeros((30, 24, 3), np.uint8))
     cached = FrameCache(tmp_path / "cache", SHAPE).add(open_clip(clip_folder))
     assert cached.sizes.tolist() == [[32, 24]] * 3 + [[30, 24]]
-    with pytest.raises(ClipError, match=r"3\.png: \[30, 24\] among frames of \[32, 24\]; set"):
+    with pytest.raises(ClipError, match=r"3\.png: \[30, 24\], but other frames \[32, 24\]; set"):
         FrameCache(tmp_path / "cache", None).add(open_clip(clip_folder))
 
 
-def test_landmarks_follow_the_pixel_centres(tmp_path, clip_folder):
+def test_landmarks_are_scaled_about_the_pixel_centres(tmp_path, clip_folder):
     ramp = np.repeat(np.arange(24, dtype=np.uint8)[None, :, None] * 10, 32, axis=0).repeat(3, axis=2)
     for t in range(3):
         iio.imwrite(clip_folder / f"{t}.png", ramp)
@@ -118,7 +118,7 @@ def test_landmarks_follow_the_pixel_centres(tmp_path, clip_folder):
     np.testing.assert_allclose(cached.from_own(cached.to_own(landmark)), landmark)
 
 
-def test_derived_arrays_are_made_once_for_each_setting(tmp_path, clip_folder):
+def test_computed_arrays_are_stored_per_setting(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     cached = cache.add(open_clip(clip_folder))
     calls = []
@@ -128,11 +128,11 @@ def test_derived_arrays_are_made_once_for_each_setting(tmp_path, clip_folder):
         return np.arange(3)
 
     for settings in ("a", "a", "b"):
-        np.testing.assert_array_equal(cache.derived(cached, settings, make), np.arange(3))
+        np.testing.assert_array_equal(cache.compute_once(cached, settings, make), np.arange(3))
     assert len(calls) == 2
 
 
 @pytest.mark.parametrize("size", [(8, 8), (64, 64)])
-def test_resizing_keeps_a_flat_picture_flat(size):
+def test_resizing_keeps_a_constant_image_constant(size):
     flat = np.full((32, 32, 3), 77, np.uint8)
     assert (resize_frame(flat, (*size, 3)) == 77).all()

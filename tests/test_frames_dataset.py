@@ -14,6 +14,7 @@ from clips.splits import split_clips
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS
 from frames_dataset import EpochSampler, FramesDataset
+from output.video import write_video
 from tests.conftest import FRAMES, SIZE, face_landmarks, write_clip
 
 
@@ -84,7 +85,7 @@ def test_workers_do_not_change_batches(clips_root, workers):
     torch.testing.assert_close(torch.cat([batch["source"] for batch in batches]), torch.stack(expected))
 
 
-def test_the_sampler_shares_an_epoch_among_processes():
+def test_the_sampler_divides_an_epoch_among_processes():
     whole = EpochSampler(11, 2, seed=3)
     ranks = [EpochSampler(11, 2, seed=3, rank=rank, world_size=2) for rank in range(2)]
     for sampler in (whole, *ranks):
@@ -110,7 +111,7 @@ def test_every_epoch_is_another_order_of_all_pairs_and_so_is_every_seed():
     assert order(0, 0) == orders[0]
 
 
-def test_a_resumed_epoch_goes_on_where_it_stopped():
+def test_a_resumed_epoch_continues_after_its_finished_steps():
     sampler = EpochSampler(10, 2, seed=0)
     whole = list(sampler)
     sampler.start(0, steps_done=3)
@@ -118,7 +119,7 @@ def test_a_resumed_epoch_goes_on_where_it_stopped():
     assert len(sampler) == 4
 
 
-def test_identities_count_once(clips_root):
+def test_id_sampling_counts_the_clips_of_one_identity_once(clips_root):
     for number in range(3):
         landmarks = write_clip(clips_root / "train", f"id7#{number}", number)
         np.save(clips_root / "landmarks" / f"id7#{number}.npy", landmarks)
@@ -144,14 +145,14 @@ def test_a_clip_may_be_loaded_without_action_units(clips_root):
             loader(clips_root, **changes).load(clip_a(clips_root))
 
 
-def test_a_table_given_by_hand_replaces_that_of_the_clips_name(clips_root):
+def test_a_given_action_unit_file_replaces_the_one_of_the_clips_name(clips_root):
     table = (clips_root / "au" / "a.csv").rename(clips_root / "other.csv")
     for changes in ({}, {"au_dir": None}):
         prepared = loader(clips_root, **changes).load(clip_a(clips_root), action_unit_file=table)
         np.testing.assert_allclose(prepared.action_units[:, 8, 0], np.arange(FRAMES) / (FRAMES - 1), atol=1e-6)
 
 
-def test_merged_tables_lie_in_a_folder_of_the_clip(clips_root):
+def test_merged_tables_are_found_in_the_folder_of_the_clip(clips_root):
     folder = clips_root / "au" / "train" / "a"
     folder.mkdir(parents=True)
     lines = (clips_root / "au" / "a.csv").read_text(encoding="utf-8").splitlines()
@@ -185,7 +186,7 @@ def test_tables_may_be_numbered_like_the_frame_files(clips_root):
         loader(clips_root).load(clip_a(clips_root))
 
 
-def test_the_config_decides_on_gaps_and_confidence(clips_root, caplog):
+def test_the_config_sets_the_largest_gap_and_the_least_confidence(clips_root, caplog):
     renumber(clips_root, lambda n: n, slice(None, None, FRAMES - 1))
     with pytest.raises(ClipError, match=r"clip a: .*a\.csv: frame 2: expected values, found no row"):
         loader(clips_root, au_max_gap=FRAMES - 3).load(clip_a(clips_root))
@@ -200,7 +201,7 @@ def test_the_config_decides_on_gaps_and_confidence(clips_root, caplog):
         loader(clips_root, au_min_confidence=0.6).load(clip_b)
 
 
-def test_what_a_tool_lacks_is_told_once(clips_root, caplog):
+def test_missing_action_units_of_a_tool_are_reported_once(clips_root, caplog):
     for name in ("a", "b"):
         path = clips_root / "au" / f"{name}.csv"
         units = (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26)
@@ -238,7 +239,7 @@ def test_action_units_are_extracted_once_where_there_are_no_tables(clips_root, c
     assert "py-feat gives probabilities, not intensities" in caplog.text
 
 
-def test_an_extractor_is_made_where_the_config_asks_for_one(clips_root, monkeypatch):
+def test_an_extractor_is_made_only_if_the_config_chooses_one(clips_root, monkeypatch):
     assert action_unit_extractor(params(clips_root, au_extractor="py-feat"), "cpu") is None, "tables come first"
     assert action_unit_extractor(params(clips_root, au_dir=None), "cpu") is None
     with pytest.raises(
@@ -251,7 +252,7 @@ def test_an_extractor_is_made_where_the_config_asks_for_one(clips_root, monkeypa
         loader(clips_root, action_unit_extractor(section, "cpu"), au_dir=None).load(clip_a(clips_root))
 
 
-def test_noise_of_action_units_changes_nothing_else(clips_root):
+def test_action_unit_noise_changes_the_difference_alone(clips_root):
     plain, noisy = dataset(clips_root), dataset(clips_root, au_noise=0.02)
     assert equal(noisy[1, 3], dataset(clips_root, au_noise=0.02)[1, 3])
     changes = []
@@ -290,7 +291,7 @@ def test_onset_landmarks_are_tracked(clips_root):
     assert clips[0].landmarks.shape == (FRAMES, 68, 2)
     moved = clips[0].landmarks[-1] - clips[0].landmarks[0]
     assert np.median(moved[17:, 0]) == pytest.approx(2, abs=0.3)
-    with pytest.raises(ClipError, match="expected a row for each of 6 frames, got 1"):
+    with pytest.raises(ClipError, match=r"expected one row per frame \(6\), got 1"):
         load(clips_root, landmarks="file")
 
 
@@ -322,20 +323,20 @@ def test_landmark_files_in_a_folder_of_the_split_are_found(clips_root):
         (lambda root: np.save(root / "landmarks" / "b.npy", np.full((68, 2), np.nan)), r"b\.npy"),
         (
             lambda root: np.save(root / "landmarks" / "b.npy", np.stack([face_landmarks()] * 4)),
-            "one or of all 6 frames, got 4",
+            "1 or of all 6 frames, got 4",
         ),
         (lambda root: (root / "au" / "b.csv").unlink(), r"clip b: expected .*b\.csv, found no such file"),
-        (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), r"img3\.png: unreadable picture"),
+        (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), r"img3\.png: unreadable image"),
         (lambda root: [p.unlink() for p in (root / "train" / "b").iterdir()], r"b: expected frames"),
     ],
 )
-def test_a_clip_that_cannot_be_used_is_named(clips_root, spoil, message):
+def test_unusable_clips_are_errors_that_name_them(clips_root, spoil, message):
     spoil(clips_root)
     with pytest.raises(ClipError, match=message):
         load(clips_root)
 
 
-def test_bad_clips_are_left_out_and_counted_where_the_config_says_so(clips_root):
+def test_on_bad_clip_skip_leaves_bad_clips_out_and_reports_them(clips_root):
     (clips_root / "landmarks" / "b.npy").unlink()
     clips, problems = load(clips_root, on_bad_clip="skip")
     assert [clip.name for clip in clips] == ["a"]
@@ -346,7 +347,7 @@ def test_bad_clips_are_left_out_and_counted_where_the_config_says_so(clips_root)
         load(clips_root, on_bad_clip="skip")
 
 
-def test_a_clip_of_one_frame_trains_nothing(clips_root):
+def test_a_clip_of_one_frame_cannot_be_trained_on(clips_root):
     for frame in list((clips_root / "train" / "a").iterdir())[1:]:
         frame.unlink()
     for folder, name in (("landmarks", "a.npy"),):
@@ -356,7 +357,7 @@ def test_a_clip_of_one_frame_trains_nothing(clips_root):
 
 
 @pytest.mark.parametrize("missing", ["train", "test"])
-def test_half_a_split_is_an_error(clips_root, missing):
+def test_a_missing_split_folder_is_an_error(clips_root, missing):
     (clips_root / missing).rename(clips_root / "elsewhere")
     with pytest.raises(ClipError, match=f"{missing}: no such folder"):
         split_clips(params(clips_root), missing)
@@ -367,11 +368,11 @@ def test_without_a_list_every_combination_is_animated(clips_root):
     assert {(source.name, driving.name) for source, driving in pairs} == {("006", "022_3_3"), ("022_3_3", "006")}
 
 
-def test_lists_name_test_clips_and_files_beside_them(clips_root):
+def test_pair_lists_may_name_test_clips_and_files_beside_the_list(clips_root):
     lists = clips_root / "lists"
     lists.mkdir()
     iio.imwrite(lists / "face.jpg", np.zeros((8, 8, 3), np.uint8))
-    iio.imwrite(lists / "clip.mp4", np.zeros((3, 32, 32, 3), np.uint8), plugin="pyav", codec="libx264", fps=30)
+    write_video(lists / "clip.mp4", [np.zeros((32, 32, 3), np.uint8)] * 3, 30, crf=8)
     (lists / "pairs.csv").write_text("frames,driving,source\n1,006,face.jpg\n2,clip,022_3_3\n3,006.mp4,face\n")
     pairs = animation_pairs(params(clips_root, pairs_list=str(lists / "pairs.csv")))
     assert [(source.name, driving.name) for source, driving in pairs] == [
@@ -381,7 +382,7 @@ def test_lists_name_test_clips_and_files_beside_them(clips_root):
     ]
 
 
-def test_clips_of_one_name_beside_a_list_keep_their_folders(clips_root):
+def test_clips_of_the_same_name_beside_a_list_keep_their_folders(clips_root):
     for folder in ("a", "b"):
         (clips_root / "lists" / folder).mkdir(parents=True)
         iio.imwrite(clips_root / "lists" / folder / "face.png", np.zeros((SIZE, SIZE, 3), np.uint8))
@@ -404,7 +405,7 @@ def test_clips_of_one_name_beside_a_list_keep_their_folders(clips_root):
         ("source,driving\n", "expected the columns source,driving; found no rows"),
     ],
 )
-def test_a_list_that_names_nothing_says_so(clips_root, text, message):
+def test_bad_pair_lists_are_errors_that_name_the_line_or_column(clips_root, text, message):
     path = clips_root / "pairs.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ClipError, match=message):
@@ -413,6 +414,6 @@ def test_a_list_that_names_nothing_says_so(clips_root, text, message):
 
 def test_a_frame_rate_comes_from_the_file_or_the_config(clips_root):
     clip = load(clips_root)[0][0]
-    with pytest.raises(ClipError, match=r"pictures carry no frame rate; set dataset_params\.fps"):
+    with pytest.raises(ClipError, match=r"images have no frame rate; set dataset_params\.fps"):
         ClipLoader(params(clips_root), landmarks=False, action_units=False).fps(clip)
     assert ClipLoader(params(clips_root, fps=200), landmarks=False, action_units=False).fps(clip) == 200

@@ -1,4 +1,4 @@
-"""The demo set: clips that rise and fall, and a folder that is whole, repeatable and never destroys anything."""
+"""The demo set: its clips, its files, their reproducibility, and the protection of other folders."""
 
 import csv
 import hashlib
@@ -14,7 +14,8 @@ import pytest
 from core.files import WriteError
 from demo import make_demo as maker
 from demo.clip_plan import CODES, plan_clip
-from demo.data_set import Settings, intensities, load_subject, pairs, plan
+from demo.code_version import ROOT, content_files
+from demo.data_set_plan import Settings, intensities, load_face, plan_of_clip, plan_pairs
 from demo.muscles import MUSCLES
 from faces.action_units import ACTION_UNITS, SIDES, read_action_units
 from faces.facs import parse_code
@@ -24,18 +25,18 @@ SMALL = {"size": 64, "subjects": 1, "clips": 1, "test_subjects": 2, "test_clips"
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory) -> Path:
-    return maker.make_demo(tmp_path_factory.mktemp("data") / "demo", **SMALL)
+    return maker.make_demo(tmp_path_factory.mktemp("data") / "demo", workers=2, **SMALL)
 
 
-def test_the_first_codes_hold_every_action_unit():
+def test_the_codes_of_the_test_clips_contain_every_action_unit():
     assert {unit.au for code in CODES[:16] for unit in parse_code(code)} == set(MUSCLES)
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_curves_rise_from_rest_to_the_apex_and_return(seed):
     clip = plan_clip(np.random.default_rng(seed), "6+R12", head_moves=seed % 2 == 0)
-    assert set(clip.shapes) == {(6, "left"), (6, "right"), (12, "right")}
-    curve = clip.shapes[6, "left"]
+    assert set(clip.curves) == {(6, "left"), (6, "right"), (12, "right")}
+    curve = clip.curves[6, "left"]
     assert 24 <= len(curve) <= 40
     assert not curve[: clip.onset + 1].any()
     assert not curve[clip.offset :].any()
@@ -44,7 +45,7 @@ def test_curves_rise_from_rest_to_the_apex_and_return(seed):
     assert (np.diff(curve[: clip.apex + 1]) >= 0).all()
     assert (np.diff(curve[clip.apex :]) <= 0).all()
     assert np.abs(np.diff(curve, 2)).max() < 0.25
-    assert clip.shapes[12, "right"].max() < 1
+    assert clip.curves[12, "right"].max() < 1
     assert not clip.head[0].any()
     assert clip.head.any() == (seed % 2 == 0)
     assert np.abs(clip.head[:, :2]).max() < 4
@@ -52,18 +53,18 @@ def test_curves_rise_from_rest_to_the_apex_and_return(seed):
 
 def test_default_plan_is_balanced_and_within_limits():
     settings = Settings()
-    couples = list(pairs(settings))
-    assert len(couples) == 16
-    assert all(source.split("_")[0] != driving.split("_")[0] for source, driving in couples)
-    assert len({source for source, _ in couples}) == 16
-    test_codes = {plan(settings, driving).code for _, driving in couples}
+    all_pairs = list(plan_pairs(settings))
+    assert len(all_pairs) == 16
+    assert all(source.split("_")[0] != driving.split("_")[0] for source, driving in all_pairs)
+    assert len({source for source, _ in all_pairs}) == 16
+    test_codes = {plan_of_clip(settings, driving).code for _, driving in all_pairs}
     assert {unit.au for code in test_codes for unit in parse_code(code)} == set(MUSCLES)
     names = [n for s in settings.subjects_of("train") for n in settings.clips_of(s)]
-    assert {unit.au for n in names for unit in parse_code(plan(settings, n).code)} == set(MUSCLES)
-    clip = plan(settings, names[0])
+    assert {unit.au for n in names for unit in parse_code(plan_of_clip(settings, n).code)} == set(MUSCLES)
+    clip = plan_of_clip(settings, names[0])
     values = intensities(settings, names[0])
     assert max(v.max() for v in values.values()) <= 1
-    assert values.keys() == clip.shapes.keys()
+    assert values.keys() == clip.curves.keys()
 
 
 def _rows(path: Path) -> list[dict]:
@@ -124,7 +125,7 @@ def test_one_sided_action_units_have_their_own_columns(tmp_path):
     )
 
 
-def test_landmarks_are_noisy_at_onset_and_tracked_after(demo):
+def test_landmarks_are_noisy_in_the_first_frame_and_tracked_from_there(demo):
     for clip in _rows(demo / "clips.csv"):
         tracked = np.load(demo / "landmarks" / f"{clip['name']}.npy").astype(float)
         exact = np.load(demo / "truth" / "landmarks" / f"{clip['name']}.npy").astype(float)
@@ -140,10 +141,10 @@ def test_only_training_heads_move(demo):
         assert (np.abs(exact[-1] - exact[0]).max() > 0.02) == (clip["split"] == "train")
 
 
-def test_truth_of_a_pair_is_the_source_face_with_the_driving_curves(demo):
-    couples = _rows(demo / "test_pairs.csv")
-    assert len(couples) == 2
-    for pair in couples:
+def test_the_true_result_is_the_source_face_with_the_driving_curves(demo):
+    all_pairs = _rows(demo / "test_pairs.csv")
+    assert len(all_pairs) == 2
+    for pair in all_pairs:
         source = _frames(demo / "test" / pair["source"])[0] / 255
         with np.load(demo / "truth" / "pairs" / f"{pair['driving']}-{pair['source']}.npz") as file:
             truth = {name: file[name] for name in file.files}
@@ -156,21 +157,44 @@ def test_truth_of_a_pair_is_the_source_face_with_the_driving_curves(demo):
         assert truth["frames"].dtype == truth["flow"].dtype == np.float16
         assert not truth["flow"][0].any()
         assert 0.1 < np.linalg.norm(truth["flow"].astype(float), axis=-1).max() < 2.5
-        face = load_subject(demo, pair["source"])
+        face = load_face(demo, pair["source"])
         assert np.abs(face.image - truth["frames"][0]).max() < 1e-3
         assert np.allclose(face.landmarks, truth["landmarks"][0], atol=1e-4)
         apex = int(next(c["apex"] for c in _rows(demo / "clips.csv") if c["name"] == pair["driving"]))
         assert np.abs(truth["frames"][apex].astype(float) - truth["frames"][0]).max() > 0.03
 
 
-def test_same_settings_give_the_same_bytes(demo, tmp_path):
-    again = maker.make_demo(tmp_path / "again", workers=2, **SMALL)
-    other = maker.make_demo(tmp_path / "other", seed=1, **SMALL)
-    assert _digests(demo) == _digests(again)
-    assert not {k: v for k, v in _digests(other).items() if _digests(demo).get(k) == v and k.endswith((".png", ".npy"))}
+def _make_subject(folder: Path, subject: str, **changes) -> dict[str, str]:
+    """Write one subject in this process; return the digests of its files."""
+    for part in ("train", "test", "landmarks", "au", "truth/landmarks", "truth/pairs"):
+        (folder / part).mkdir(parents=True)
+    maker._write_subject(folder, Settings(**SMALL, **changes), subject)
+    return _digests(folder)
 
 
-def test_what_is_there_is_left_or_refused(demo, tmp_path):
+@pytest.mark.parametrize("subject", ["s01", "s02"])  # a training and a test subject
+def test_the_same_settings_give_the_same_bytes_in_any_process(demo, tmp_path, subject):
+    files = _make_subject(tmp_path, subject)
+    assert len(files) > 24
+    assert files.items() <= _digests(demo).items()
+
+
+def test_another_seed_gives_other_frames_and_landmarks(demo, tmp_path):
+    files = _make_subject(tmp_path, "s01", seed=1)
+    assert len(files) > 24
+    assert not [name for name in files if name.endswith((".png", ".npy")) and files[name] == _digests(demo).get(name)]
+
+
+def test_the_code_version_covers_all_files_that_make_the_set():
+    files = {path.relative_to(ROOT).as_posix() for path in content_files()}
+    assert {f"demo/{name}.py" for name in ("make_demo", "clip_plan", "data_set_plan", "face", "geometry")} <= files
+    assert {f"demo/{name}.py" for name in ("layers", "muscles", "subjects")} <= files
+    assert {f"faces/{name}.py" for name in ("alignment", "facs", "flow", "landmarks", "tracking")} <= files
+    assert {"data/demo_anatomy.json", "data/astronaut_landmarks68.csv", "data/grace_hopper_landmarks68.csv"} <= files
+    assert not {"demo/__main__.py", "demo/evaluation.py", "output/metrics.py"} & files, "used on the finished set only"
+
+
+def test_existing_folders_are_kept_or_refused(demo, tmp_path):
     before = {p: p.stat().st_mtime_ns for p in demo.rglob("*")}
     assert maker.make_demo(demo, **SMALL) == demo
     with pytest.raises(FileExistsError, match="other settings .* --force"):
@@ -179,12 +203,12 @@ def test_what_is_there_is_left_or_refused(demo, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
     for force in (False, True):
-        with pytest.raises(FileExistsError, match="is no demo set; choose another folder"):
+        with pytest.raises(FileExistsError, match="is not a demo set; choose another folder"):
             maker.make_demo(tmp_path / "mine", force=force, **SMALL)
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
 
 
-def test_force_replaces_a_demo_and_failure_leaves_it(tmp_path, monkeypatch):
+def test_force_replaces_a_demo_set_and_a_failure_keeps_it(tmp_path, monkeypatch):
     def write_little(folder, settings, workers):
         (folder / "seed.txt").write_text(str(settings.seed))
 
@@ -203,14 +227,14 @@ def test_force_replaces_a_demo_and_failure_leaves_it(tmp_path, monkeypatch):
     assert [p.name for p in out.parent.iterdir()] == ["demo"]
 
 
-def test_load_subject_names_what_is_missing(demo, tmp_path):
-    with pytest.raises(FileNotFoundError, match="no demo set here; make it with"):
-        load_subject(tmp_path, "s01_c01")
+def test_load_face_names_the_missing_file_or_clip(demo, tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such demo set; make it with"):
+        load_face(tmp_path, "s01_c01")
     with pytest.raises(FileNotFoundError, match="no clip 's77_c01'"):
-        load_subject(demo, "s77_c01")
+        load_face(demo, "s77_c01")
     (tmp_path / "demo.json").write_text('{"settings": {}, "version": "old"}')
     with pytest.raises(ValueError, match="another version of the code"):
-        load_subject(tmp_path, "s01_c01")
+        load_face(tmp_path, "s01_c01")
 
 
 @pytest.mark.parametrize(

@@ -469,7 +469,7 @@ def test_broken_clips_are_left_out_by_name_and_come_back_when_repaired(own_relea
     assert set(rows_of(output)) == {"sub01_a"}
     assert sorted(p.name for p in output.glob("t*/*")) == ["sub01_a"]
     said = report_of(output)
-    assert "img49.png: unreadable picture" in said
+    assert "img49.png: unreadable image" in said
     assert "sub03_c.landmarks.npy: unreadable (No such file" in said
     before = times(output)
     run(own_release, output)

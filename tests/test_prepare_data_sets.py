@@ -113,7 +113,7 @@ def test_errors_of_a_data_set_are_in_the_report(tmp_path, caplog):
     assert prepare("casme2", root, tmp_path / "out", *(f"prepare_params.{setting}" for setting in settings)) == 0
     assert set(rows_of(tmp_path / "out")) == {"sub01_EP02_01f"}
     report = report_of(tmp_path / "out")
-    for text in ("img97.jpg: unreadable picture", "OnsetFrame", "9x6", "EP01 13"):
+    for text in ("img97.jpg: unreadable image", "OnsetFrame", "9x6", "EP01 13"):
         assert text in report
     command = ["--mode", "prepare", "--config", str(ROOT / "config" / "prepare-casme2.yaml"), "--dry-run"]
     assert main([*command, "--set", f"prepare_params.root_dir={root}"]) == 0

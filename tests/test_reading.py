@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from clips.reading import ClipError, count_frames, find_clips, frame_rate, open_clip, read_frames, read_picture
+from clips.reading import ClipError, count_frames, find_clips, frame_rate, open_clip, read_frames, read_image
+from output.video import write_video
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 24, 3), np.uint8)
@@ -27,28 +28,28 @@ def test_frames_come_in_natural_order(tmp_path):
         ("rgb16.tif", RGB.astype(np.uint16) * 257, RGB),
     ],
 )
-def test_pictures_of_all_kinds_become_rgb(tmp_path, name, stored, expected):
+def test_images_of_all_modes_become_rgb(tmp_path, name, stored, expected):
     iio.imwrite(tmp_path / name, stored)
-    picture = read_picture(tmp_path / name)
-    assert picture.dtype == np.uint8
-    np.testing.assert_array_equal(picture, np.broadcast_to(expected, RGB.shape))
+    image = read_image(tmp_path / name)
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, np.broadcast_to(expected, RGB.shape))
 
 
-def test_palette_pictures_become_rgb(tmp_path):
+def test_palette_images_become_rgb(tmp_path):
     two = np.where(RGB[..., :1] > 128, np.uint8([200, 10, 20]), np.uint8([0, 90, 250]))
     Image.fromarray(two).convert("P", palette=Image.Palette.ADAPTIVE).save(tmp_path / "palette.png")
-    np.testing.assert_array_equal(read_picture(tmp_path / "palette.png"), two)
+    np.testing.assert_array_equal(read_image(tmp_path / "palette.png"), two)
 
 
-def test_a_camera_that_was_turned_is_turned_back(tmp_path):
+def test_the_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees
     Image.fromarray(RGB).save(tmp_path / "turned.png", exif=exif)
-    assert read_picture(tmp_path / "turned.png").shape == (24, 20, 3)
+    assert read_image(tmp_path / "turned.png").shape == (24, 20, 3)
 
 
-def test_videos_bring_frames_and_rate(tmp_path):
-    iio.imwrite(tmp_path / "clip.mp4", VIDEO, plugin="pyav", codec="libx264", fps=37)
+def test_videos_give_their_frames_and_frame_rate(tmp_path):
+    write_video(tmp_path / "clip.mp4", list(VIDEO), 37, crf=8)
     iio.imwrite(tmp_path / "clip.gif", VIDEO, duration=40, loop=0)
     for name, rate in (("clip.mp4", 37), ("clip.gif", 25)):
         clip = open_clip(tmp_path / name)
@@ -59,23 +60,23 @@ def test_videos_bring_frames_and_rate(tmp_path):
         assert frame_rate(clip) == pytest.approx(rate)
 
 
-def test_strips_are_cut_into_frames_of_the_shape_that_the_config_gives(tmp_path):
+def test_strips_are_cut_into_frames_with_the_ratio_of_frame_shape(tmp_path):
     iio.imwrite(tmp_path / "strip.png", np.concatenate(list(VIDEO), axis=1))
     frames = list(read_frames(open_clip(tmp_path / "strip.png"), (64, 64, 3)))
     np.testing.assert_array_equal(frames, VIDEO)
     halves = list(read_frames(open_clip(tmp_path / "strip.png"), (64, 32, 3)))
     assert len(halves) == 14
     iio.imwrite(tmp_path / "odd.png", np.zeros((32, 65, 3), np.uint8))
-    with pytest.raises(ClipError, match="65 x 32 is no row of 2 equal frames"):
+    with pytest.raises(ClipError, match="65 x 32 cannot be cut into 2 equal frames"):
         list(read_frames(open_clip(tmp_path / "odd.png"), None))
 
 
-def test_a_single_picture_is_a_clip_of_one_frame(tmp_path):
+def test_a_single_image_is_a_clip_of_one_frame(tmp_path):
     iio.imwrite(tmp_path / "face.png", RGB)
     assert len(list(read_frames(open_clip(tmp_path / "face.png"), (64, 64, 3)))) == 1
 
 
-def test_stray_files_are_no_clips_and_no_frames(tmp_path):
+def test_hidden_files_and_other_types_are_ignored(tmp_path):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         iio.imwrite(tmp_path / name / "1.png", RGB)
@@ -88,7 +89,7 @@ def test_stray_files_are_no_clips_and_no_frames(tmp_path):
     assert [len(clip.frames) for clip in clips] == [1, 1]
 
 
-def test_an_empty_clip_is_named(tmp_path):
+def test_an_empty_folder_is_an_error_that_names_it(tmp_path):
     (tmp_path / "s1" / "micro").mkdir(parents=True)
     with pytest.raises(ClipError, match=r"s1: expected frames .*, found micro"):
         find_clips(tmp_path)
@@ -99,10 +100,10 @@ def test_an_empty_clip_is_named(tmp_path):
     [
         (lambda root: None, "no clips; expected folders of frames"),
         (lambda root: root.rmdir(), "no such folder of clips; set dataset_params.root_dir"),
-        (lambda root: [(root / name).write_bytes(b"x") for name in ("a.mp4", "a.mov")], "two clips of one name"),
+        (lambda root: [(root / name).write_bytes(b"x") for name in ("a.mp4", "a.mov")], "two clips of the same name"),
     ],
 )
-def test_folders_without_usable_clips_are_named(tmp_path, make, message):
+def test_folders_without_usable_clips_are_an_error(tmp_path, make, message):
     root = tmp_path / "root"
     root.mkdir()
     make(root)
@@ -110,13 +111,13 @@ def test_folders_without_usable_clips_are_named(tmp_path, make, message):
         find_clips(root)
 
 
-def test_broken_files_are_named(tmp_path):
+def test_broken_files_are_errors_that_name_them(tmp_path):
     iio.imwrite(tmp_path / "good.png", RGB)
-    iio.imwrite(tmp_path / "good.mp4", VIDEO, plugin="pyav", codec="libx264", fps=30)
+    write_video(tmp_path / "good.mp4", list(VIDEO), 30, crf=8)
     for suffix in ("png", "mp4"):
         (tmp_path / f"cut.{suffix}").write_bytes((tmp_path / f"good.{suffix}").read_bytes()[:200])
-    with pytest.raises(ClipError, match=r"cut\.png: unreadable picture"):
-        read_picture(tmp_path / "cut.png")
+    with pytest.raises(ClipError, match=r"cut\.png: unreadable image"):
+        read_image(tmp_path / "cut.png")
     with pytest.raises(ClipError, match=r"cut\.mp4: unreadable after 0 frames"):
         list(read_frames(open_clip(tmp_path / "cut.mp4"), None))
     with pytest.raises(ClipError, match=r"cut\.mp4: unreadable after 0 frames"):
@@ -124,5 +125,5 @@ def test_broken_files_are_named(tmp_path):
     with pytest.raises(ClipError, match=r"absent: no such clip"):
         open_clip(tmp_path / "absent")
     iio.imwrite(tmp_path / "float.tif", RGB.astype(np.float32))
-    with pytest.raises(ClipError, match="expected 8 or 16 bits a channel, got float32"):
-        read_picture(tmp_path / "float.tif")
+    with pytest.raises(ClipError, match="expected 8 or 16 bits per channel, got float32"):
+        read_image(tmp_path / "float.tif")

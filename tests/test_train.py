@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, wr
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--set", "train_params.batch_size=99"], "4 pairs an epoch fill no batch of 99"),
+        (["--set", "train_params.batch_size=99"], "4 pairs per epoch do not fill one batch of 99"),
         (["--mode", "train_avd"], "--checkpoint with the weights of --mode train is required"),
         (["--device-ids", "7"], "--device-ids 7: no CUDA device 7"),
         (

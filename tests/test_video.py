@@ -2,12 +2,14 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 
+from clips.reading import frame_rate, open_clip, read_frames
 from errors import UserError
-from output.video import side_by_side, write_frames, write_video
+from output.contact_sheet import SheetRow, contact_sheet
+from output.video import difference_image, side_by_side, write_frames, write_video
 from tests.conftest import smooth_picture
 
-PICTURE = smooth_picture(np.random.default_rng(0), 65)
-FRAMES = [np.roll(PICTURE, t, axis=1) for t in range(6)]
+IMAGE = smooth_picture(np.random.default_rng(0), 65)
+FRAMES = [np.roll(IMAGE, t, axis=1) for t in range(6)]
 
 
 def test_frames_are_lossless_and_numbered(tmp_path):
@@ -20,14 +22,14 @@ def test_frames_are_lossless_and_numbered(tmp_path):
     assert len(list(tmp_path.iterdir())) == 1, "no temporary folder is left"
 
 
-def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_not_replaced(tmp_path):
     (tmp_path / "thesis.tex").write_text("chapter 1")
-    with pytest.raises(UserError, match=r"holds thesis\.tex, which is no frame of ours"):
+    with pytest.raises(UserError, match=r"holds thesis\.tex, which is not a generated frame"):
         write_frames(tmp_path, FRAMES)
     assert (tmp_path / "thesis.tex").read_text() == "chapter 1"
 
 
-def test_a_generator_that_fails_leaves_the_frames_that_were_there(tmp_path):
+def test_failing_generators_leave_existing_frames_in_place(tmp_path):
     write_frames(tmp_path / "out", FRAMES[:2])
 
     def failing():
@@ -43,9 +45,10 @@ def test_a_generator_that_fails_leaves_the_frames_that_were_there(tmp_path):
 def test_a_video_keeps_a_movement_of_one_pixel_and_its_rate(tmp_path):
     grey = [np.repeat(frame[..., 1:2], 3, axis=2) for frame in FRAMES]  # the format halves the resolution of colour
     path = write_video(tmp_path / "out.mp4", grey, 100, crf=8)
-    stored = iio.imread(path, plugin="pyav").astype(float)
+    clip = open_clip(path)
+    stored = np.stack(list(read_frames(clip, None))).astype(float)
     assert stored.shape == (6, 66, 66, 3), "odd sides are padded"
-    assert iio.immeta(path, plugin="pyav", exclude_applied=False)["fps"] == 100
+    assert frame_rate(clip) == 100
     moved = stored[1, :65, :65] - stored[0, :65, :65]
     true = grey[1].astype(float) - grey[0]
     assert np.corrcoef(moved.ravel(), true.ravel())[0, 1] > 0.98
@@ -54,7 +57,7 @@ def test_a_video_keeps_a_movement_of_one_pixel_and_its_rate(tmp_path):
 @pytest.mark.parametrize(
     ("fps", "name"), [(25, "out.gif"), (50, "out.gif"), (100, "out_slow2x.gif"), (200, "out_slow4x.gif")]
 )
-def test_a_gif_says_by_how_much_it_is_slowed_down(tmp_path, fps, name):
+def test_the_name_of_a_gif_says_by_how_much_it_is_slowed_down(tmp_path, fps, name):
     path = write_video(tmp_path / "out.gif", FRAMES, fps, crf=8)
     assert path.name == name
     meta = iio.immeta(path, plugin="pillow")
@@ -65,19 +68,47 @@ def test_a_gif_says_by_how_much_it_is_slowed_down(tmp_path, fps, name):
 
 
 def test_a_gif_does_not_flicker_where_nothing_moves(tmp_path):
-    path = write_video(tmp_path / "out.gif", [PICTURE] * 4, 25, crf=8)
+    moving = [np.array(IMAGE) for _ in range(4)]
+    for t, frame in enumerate(moving):
+        frame[:4, :4] = 60 * t
+    path = write_video(tmp_path / "out.gif", moving, 25, crf=8)
     frames = iio.imread(path, plugin="pillow", mode="RGB", index=None)
+    frames[:, :4, :4] = 0
     assert all((frame == frames[0]).all() for frame in frames)
 
 
-def test_another_suffix_is_refused(tmp_path):
+def test_unknown_suffixes_are_an_error(tmp_path):
     with pytest.raises(UserError, match=r"expected a result ending in \.mp4 or \.gif"):
         write_video(tmp_path / "out.webm", FRAMES, 25, crf=8)
 
 
-def test_side_by_side_shows_five_times_the_difference():
-    grey = [np.full((8, 8, 3), 100 + t, np.uint8) for t in range(3)]
-    rows = side_by_side([np.zeros((4, 4, 3), np.uint8)] * 3, grey)
-    assert rows[0].shape == (8, 24, 3)
-    assert rows[0][0, 20, 0] == 127
-    assert rows[2][0, 20, 0] == 137
+def flat(*colour: int, size: int = 8) -> np.ndarray:
+    """A frame of one colour."""
+    return np.broadcast_to(np.uint8(colour), (size, size, 3))
+
+
+def test_side_by_side_shows_driving_result_and_five_times_the_change_of_the_result():
+    driving = [flat(10 * t, 0, 0, size=4) for t in range(3)]
+    result = [flat(100 + t, 100 - t, 100 + 30 * t) for t in range(3)]
+    rows = side_by_side(driving, result)
+    assert all(row.shape == (8, 24, 3) for row in rows)
+    for t, row in enumerate(rows):
+        np.testing.assert_array_equal(row[:, :8], flat(10 * t, 0, 0))
+        np.testing.assert_array_equal(row[:, 8:16], result[t])
+    np.testing.assert_array_equal(rows[0][:, 16:], flat(127, 127, 127))
+    np.testing.assert_array_equal(rows[2][:, 16:], flat(137, 117, 255))
+
+
+def test_difference_images_show_a_gain_in_brightness_brighter_than_grey():
+    np.testing.assert_array_equal(difference_image(flat(10, 200, 50), flat(12, 190, 50)), flat(137, 77, 127))
+
+
+def test_contact_sheet_shows_onset_apex_and_difference_of_driving_clip_and_result():
+    driving, result = (flat(10, 0, 0), flat(20, 0, 0)), (flat(0, 30, 0), flat(0, 32, 0))
+    sheet = contact_sheet([SheetRow("one", result, driving), SheetRow("two", result[::-1])], size=8)
+    strip = 26  # height of a line of text
+    first, second = sheet[2 * strip : 2 * strip + 8], sheet[3 * strip + 8 : 3 * strip + 16]
+    expected = [*driving, flat(177, 127, 127), *result, flat(127, 137, 127)]
+    np.testing.assert_array_equal(first[:, :48], np.concatenate(expected, axis=1))
+    np.testing.assert_array_equal(second[:, :24], np.concatenate([*result[::-1], flat(127, 117, 127)], axis=1))
+    assert len(sheet) == 3 * strip + 16

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from clips.reading import ClipError, read_picture
+from clips.reading import ClipError, read_image
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
 from preparation.readers.description import Columns, DataSet, FolderKey, KnownError, KnownExchange, folder_key
@@ -204,7 +204,7 @@ def _clip_record(
     if fps is None:
         raise Unreadable("expected a frame rate in the sheet, got nothing")
     try:
-        colour = has_colour(read_picture(frames.files[0])) if data_set.colour is None else data_set.colour
+        colour = has_colour(read_image(frames.files[0])) if data_set.colour is None else data_set.colour
     except ClipError as error:
         raise Unreadable(str(error)) from error
     record = ClipRecord(

@@ -20,7 +20,7 @@ from clips.reading import (
     frame_rate,
     open_clip,
     read_frames,
-    read_picture,
+    read_image,
 )
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
@@ -133,7 +133,7 @@ def _read_clip(kind: str, path: Path, row: Row | None, fps: float | None) -> Cli
     clip = open_clip(path)
     if clip.frames:
         numbers, frames = _frames_by_number(clip)
-        colour = has_colour(read_picture(frames[0]))
+        colour = has_colour(read_image(frames[0]))
     else:
         numbers, frames = tuple(range(count_frames(clip))), ()
         colour = has_colour(next(read_frames(clip, None)))
