@@ -71,7 +71,7 @@ def train(config: Config, options: RunOptions) -> int:
     fabric.launch()
     model = initial_model(config)
     vgg = load_vgg19(section.perceptual_network) if section.needs_vgg19 else None
-    estimator = load_au_estimator(section.au_estimator) if section.needs_au_estimator else None
+    estimator = load_au_estimator(section.au_estimator_file) if section.au_estimator_file else None
     try:
         optimisers = model.prepare_training(section, vgg, estimator)
     except NotImplementedError as error:

@@ -194,9 +194,9 @@ class TrainParams(Section):
         return False
 
     @property
-    def needs_au_estimator(self) -> bool:
-        """True if a loss reads action units with `au_estimator`; families with such a loss override this."""
-        return False
+    def au_estimator_file(self) -> Path | None:
+        """Checkpoint of the action-unit estimator if a loss uses it; families with such a loss override this."""
+        return None
 
 
 class TrainAVDParams(Section):

@@ -1,5 +1,6 @@
 """Configuration of the family `tps`: thin-plate-spline motion model."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -154,14 +155,14 @@ class TpsTrainParams(PictureTrainParams):
     """Weights of the losses of cross-identity steps."""
 
     @property
-    def needs_au_estimator(self) -> bool:
-        return self.loss_weights.relative_au > 0
+    def au_estimator_file(self) -> Path | None:
+        return self.au_estimator if self.loss_weights.relative_au else None
 
     @model_validator(mode="after")
     def _has_estimator(self) -> "TpsTrainParams":
-        if self.needs_au_estimator and self.au_estimator is None:
+        if self.loss_weights.relative_au and self.au_estimator is None:
             raise ValueError("au_estimator: expected a checkpoint of --mode train_au with loss_weights.relative_au")
-        if self.cross_identity and not self.needs_au_estimator:
+        if self.cross_identity and self.au_estimator_file is None:
             raise ValueError("cross_identity: expected a weight of loss_weights.relative_au, got none")
         return self
 
@@ -186,9 +187,9 @@ class TpsConfig(Config):
             )
         if model.au_conditioning == "film" and model.keypoints != "landmarks":
             raise ValueError("model_params.au_conditioning: film: expected `keypoints: landmarks`, got learned ones")
-        if self.train_params.needs_au_estimator and model.au_conditioning == "none":
+        if self.train_params.au_estimator_file and model.au_conditioning == "none":
             raise ValueError("train_params.loss_weights.relative_au: expected au_conditioning `film` or `concat`")
-        if self.train_params.needs_au_estimator and not (
+        if self.train_params.au_estimator_file and not (
             model.keypoints == "landmarks" and self.dataset_params.remove_head_motion
         ):
             raise ValueError(

@@ -57,7 +57,7 @@ def plan_clip(rng: np.random.Generator, code: str, head_moves: bool) -> ClipPlan
     onset, offset = int(rng.integers(1, 4)), count - 3 - int(rng.integers(0, 3))
     apex = onset + round(rng.uniform(0.3, 0.5) * (offset - onset))
     amplitude = float(rng.uniform(*AMPLITUDE))
-    curves = {}
+    curves: dict[Key, NDArray[np.float64]] = {}
     for number, unit in enumerate(parse_code(code)):
         level = 1.0 if number == 0 else rng.uniform(*SECONDARY)
         lag = 0 if number == 0 else int(rng.integers(0, 3))

@@ -366,7 +366,7 @@ def prepared_model(config: Config) -> tuple[Any, dict[str, Any]]:
     """The networks ready for `losses`, and their optimisers."""
     model = model_of(config)
     section = config.train_params
-    judge = estimator() if section.needs_au_estimator else None
+    judge = estimator() if section.au_estimator_file else None
     return model.train(), model.prepare_training(section, vgg() if section.needs_vgg19 else None, judge)
 
 

@@ -105,7 +105,7 @@ def construct(config: Config) -> MotionModel:
     section = config.train_params
     if next(model.parameters(), None) is not None:
         vgg = VGG19() if section.needs_vgg19 else None
-        estimator = AUEstimator().requires_grad_(False).eval() if section.needs_au_estimator else None
+        estimator = AUEstimator().requires_grad_(False).eval() if section.au_estimator_file else None
         model.prepare_training(section, vgg, estimator)
     return model
 
