@@ -136,3 +136,16 @@ def test_computed_arrays_are_stored_per_setting(tmp_path, clip_folder):
 def test_resizing_keeps_a_constant_image_constant(size):
     flat = np.full((32, 32, 3), 77, np.uint8)
     assert (resize_frame(flat, (*size, 3)) == 77).all()
+
+
+def test_shrinking_averages_and_enlarging_interpolates():
+    columns = np.uint8([0, 0, 0, 200, 100, 100, 100, 100])
+    image = np.broadcast_to(columns[None, :, None], (8, 8, 3)).copy()
+    np.testing.assert_array_equal(resize_frame(image, (2, 2, 3))[0, :, 0], [50, 100])
+    step = np.repeat(np.uint8([[0, 0, 200, 200]]), 4, axis=0)[..., None].repeat(3, axis=2)
+    assert 0 < resize_frame(step, (16, 16, 3))[8, 7, 0] < 100, "no copy of the nearest pixel"
+
+
+def test_pixel_size_is_that_of_a_resized_pixel(tmp_path, clip_folder):
+    cached = FrameCache(tmp_path / "cache", (64, 96, 3)).add(open_clip(clip_folder))
+    np.testing.assert_allclose(cached.pixel_size, [24 / 96, 32 / 64])

@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 from clips.detectors import action_unit_extractor
 from clips.loader import ClipLoader
 from clips.pairs import animation_pairs
-from clips.reading import ClipError
+from clips.reading import ClipError, open_clip
 from clips.splits import split_clips
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS
@@ -295,6 +295,17 @@ def test_onset_landmarks_are_tracked(clips_root):
         load(clips_root, landmarks="file")
 
 
+@pytest.mark.parametrize("reference", [0, 4])
+def test_landmarks_are_tracked_from_the_reference_frame(clips_root, reference):
+    given = np.load(clips_root / "landmarks" / "a.npy")
+    section = params(clips_root, landmarks="track")
+    tracker = ClipLoader(section, landmarks=True, action_units=False)
+    found = tracker.load(split_clips(section, "train")[0], reference=reference).landmarks
+    np.testing.assert_allclose(found[reference], given[reference], atol=1e-5)
+    moved = found[4] - found[0]
+    assert np.median(moved[17:, 0]) == pytest.approx(2, abs=0.3)
+
+
 def test_landmarks_are_scaled_with_their_frames(clips_root):
     large, _ = load(clips_root, frame_shape=[2 * SIZE, 2 * SIZE, 3])
     small, _ = load(clips_root)
@@ -417,3 +428,9 @@ def test_a_frame_rate_comes_from_the_file_or_the_config(clips_root):
     with pytest.raises(ClipError, match=r"images have no frame rate; set dataset_params\.fps"):
         ClipLoader(params(clips_root), landmarks=False, action_units=False).fps(clip)
     assert ClipLoader(params(clips_root, fps=200), landmarks=False, action_units=False).fps(clip) == 200
+
+
+def test_the_frame_rate_of_a_video_overrides_that_of_the_config(clips_root):
+    write_video(clips_root / "clip.mp4", [np.zeros((32, 32, 3), np.uint8)] * 3, 30, crf=8)
+    loader = ClipLoader(params(clips_root, fps=200), landmarks=False, action_units=False)
+    assert loader.fps(loader.load(open_clip(clips_root / "clip.mp4"))) == 30
