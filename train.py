@@ -30,7 +30,7 @@ from core.stop_signal import StopSignal, ignore_interrupt
 from errors import UserError
 from frames_dataset import EpochSampler, FramesDataset
 from logger import RunLogger, run_folder
-from modules.model import Optimiser, Trainable
+from modules.trainable import Optimiser, Trainable
 from output.visualizer import Visualizer
 from sync_batchnorm import synchronise
 

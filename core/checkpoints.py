@@ -20,7 +20,7 @@ from config.experiment import FORMAT, Config
 from config.published import published_settings
 from core.files import replacing_file
 from errors import UserError, first_line
-from modules.model import Optimiser, Trainable
+from modules.trainable import Optimiser, Trainable
 
 FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
 VGG19_FILE = "vgg19-dcbb9e9d.pth"

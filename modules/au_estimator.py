@@ -24,7 +24,7 @@ from modules.face_frame import (
 )
 from modules.geometry import GREY, full_precision, gaussian_blur, sample, slope
 from modules.losses import total
-from modules.model import Optimiser, Trainable
+from modules.trainable import Optimiser, Trainable
 
 _MAPS = (32, 19)  # size of the learned maps, which are smooth
 _SCALES = ((1.2, 1), (2.4, 2))  # standard deviation of the blur, and stride of the pixels used

@@ -16,7 +16,7 @@ from config.families import FAMILIES
 from core.models import build_model
 from modules.au_estimator import AUEstimator
 from modules.losses import VGG19
-from modules.model import Trainable
+from modules.trainable import Trainable
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = ("clips", "config", "core", "faces", "generation", "modules", "output", "sync_batchnorm")

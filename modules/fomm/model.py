@@ -4,13 +4,14 @@ Dimension letters: B batch, K keypoints, H x W image.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from config.fomm import FommModelParams, FommTrainParams
 from config.sections import NormalizationParams
+from modules.au_estimator import AUEstimator
 from modules.blocks import ImagePyramid
 from modules.facial_prior import PriorMaps, prior_points
 from modules.fomm.discriminator import MultiScaleDiscriminator
@@ -27,11 +28,9 @@ from modules.geometry import (
     transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss, total
-from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
+from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import RandomWarp
-
-if TYPE_CHECKING:
-    from modules.au_estimator import AUEstimator
+from modules.trainable import Optimiser
 
 
 class FommModel(MotionModel):
@@ -139,7 +138,7 @@ class FommModel(MotionModel):
     # --- training ----------------------------------------------------------------------------------------------------
 
     def prepare_training(
-        self, section: FommTrainParams, vgg: VGG19 | None, au_estimator: "AUEstimator | None" = None
+        self, section: FommTrainParams, vgg: VGG19 | None, au_estimator: AUEstimator | None = None
     ) -> dict[str, Optimiser]:
         """See `MotionModel.prepare_training`. The settings of Adam are the published ones."""
         self.train_params = section

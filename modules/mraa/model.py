@@ -25,12 +25,13 @@ from modules.geometry import (
     transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss
-from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
+from modules.model import Condition, Mode, Motion, MotionModel
 from modules.mraa.affine import LEAST_VARIANCE, reverted
 from modules.mraa.bg_motion_predictor import BGMotionPredictor
 from modules.mraa.generator import Generator
 from modules.mraa.region_predictor import RegionPredictor
 from modules.thin_plate_spline import RandomWarp
+from modules.trainable import Optimiser
 
 _ADAM_BETAS = (0.5, 0.999)
 _INVERSION_ERROR = 0.01  # largest error, in normalised units, of a warp that counts as inverted

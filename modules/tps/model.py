@@ -27,13 +27,14 @@ from modules.geometry import (
     transfer_motion,
 )
 from modules.losses import VGG19, PictureLoss, total
-from modules.model import Condition, Mode, Motion, MotionModel, Optimiser
+from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import RandomWarp
 from modules.tps.bg_motion_predictor import BGMotionPredictor
 from modules.tps.dense_motion import DenseMotionNetwork
 from modules.tps.inpainting_network import InpaintingNetwork
 from modules.tps.keypoint_detector import POINTS_PER_TPS, KPDetector, LandmarkKeypoints
 from modules.tps.landmark_groups import LANDMARK_GROUPS
+from modules.trainable import Optimiser
 
 _CLIP_NORM = 10.0
 _ALIGNMENT_WINDOW = 0.02  # in frame widths, see `aligned`
