@@ -73,8 +73,11 @@ def test_a_second_run_makes_only_what_is_missing_or_changed(trained, monkeypatch
     assert len(made) == 2, "the first pair was there"
     assert main(*command) == 0
     assert len(made) == 2
+    shutil.rmtree(checkpoint.parent / "animation" / "006-022_3_3")
+    assert main(*command) == 0
+    assert len(made) == 3, "its frames are gone"
     assert main(*command, "--set", "animate_params.normalization_params.adapt_movement_scale=false") == 0
-    assert len(made) == 4, "other settings, other results"
+    assert len(made) == 5, "other settings, other results"
     assert len(rows(checkpoint.parent / "animation" / "results.csv")) == 2
 
 

@@ -12,7 +12,7 @@ from generation import facs_codes as animate_codes
 from modules.warp.model import WarpModel
 from tests.conftest import FRAMES, SIZE, face_landmarks, smooth_picture, write_action_units
 
-CODE = ("--au", "AU4=2.0,AU7=1.5,L12=1", "--onset", 2, "--apex", 5, "--offset", 9, "--fps", 100)
+CODE = ("--au", "AU4=2.0,AU7=1.5,L12=1", "--onset", 2, "--apex", 5, "--offset", 9, "--fps", 50)
 
 
 def main(*arguments) -> int:
@@ -45,7 +45,7 @@ def test_a_code_moves_a_picture(command, face, tmp_path, suffix):
     frames = [iio.imread(path).astype(int) for path in sorted((tmp_path / "new" / "out_frames").iterdir())]
     assert len(frames) == 11, "offset + onset"
     if suffix == "mp4":
-        assert iio.immeta(result, plugin="pyav", exclude_applied=False)["fps"] == 100
+        assert iio.immeta(result, plugin="pyav", exclude_applied=False)["fps"] == 50
     changed = [np.abs(frame - frames[0]).max() for frame in frames]
     assert np.flatnonzero(changed).tolist() == [3, 4, 5, 6, 7, 8]
     assert np.argmax([np.abs(frame - frames[0]).sum() for frame in frames]) == 5
