@@ -72,6 +72,14 @@ class FlowPredictorParams(HourglassParams):
     published."""
 
 
+class MraaAVDNetworkParams(AVDNetworkParams):
+    """Network of `--mode train_avd` (animation via disentanglement)."""
+
+    revert_axis_swap: bool = True
+    """Remove the arbitrary sign of the principal axes from the network's input. The published code always does,
+    independently of `model_params.revert_axis_swap`."""
+
+
 class MraaGeneratorParams(BottleneckParams):
     """Generator: encoder, residual blocks, decoder."""
 
@@ -120,7 +128,7 @@ class MraaModelParams(ModelParams):
     """Region predictor."""
     generator_params: MraaGeneratorParams = MraaGeneratorParams()
     """Generator."""
-    avd_network_params: AVDNetworkParams = AVDNetworkParams()
+    avd_network_params: MraaAVDNetworkParams = MraaAVDNetworkParams()
     """Network of `--mode train_avd`."""
 
 

@@ -12,8 +12,6 @@ RETIRED: dict[str, Any] = {
     "model_params.dense_motion_params.kp_variance": 0.01,
     "model_params.generator_params.dense_motion_params.kp_variance": 0.01,
     "model_params.generator_params.pixelwise_flow_predictor_params.region_var": 0.01,
-    # The published code always removes the sign of the axes before the AVD network.
-    "model_params.avd_network_params.revert_axis_swap": True,
     # Balance of the losses of the action-unit estimator, chosen once with its design.
     "train_au_params.loss_weights.difference": 1.0,
     "train_au_params.loss_weights.explanation": 0.5,

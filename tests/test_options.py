@@ -346,6 +346,7 @@ MRAA = {
     f"{MODEL}.num_regions": Entry(see.initial, 4),
     f"{MODEL}.estimate_affine": Entry(see.losses, False, {**REGRESSED, **ROUND}),
     f"{MODEL}.region_affine": Entry(see.losses, "principal"),
+    f"{MODEL}.avd_network_params.revert_axis_swap": Entry(see.swapped_axes, False, PRINCIPAL),
     f"{MODEL}.revert_axis_swap": Entry(see.swapped_axes, False, PRINCIPAL),
     f"{MODEL}.relative_covar": Entry(see.generated, "driving"),
     f"{MODEL}.bg_predictor_params.block_expansion": Entry(see.initial, 6),

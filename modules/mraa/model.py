@@ -69,7 +69,7 @@ class MraaModel(MotionModel):
         self.symmetric = params.region_affine == "symmetric" and params.region_predictor_params.pca_based
         # Motions between symmetric frames have no arbitrary sign.
         self.revert_axis_swap = params.revert_axis_swap and not self.symmetric
-        self.revert_avd = not self.symmetric
+        self.revert_avd = params.avd_network_params.revert_axis_swap and not self.symmetric
         self.generator = Generator(
             params.generator_params,
             num_channels=params.num_channels,
