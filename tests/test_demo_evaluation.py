@@ -49,6 +49,11 @@ def test_half_of_the_motion_has_half_of_the_error(measure):
     assert compared["difference_correlation"] > 0.85
 
 
+def test_flow_is_measured_since_the_first_frame(measure):
+    early, late = np.abs(measure(1).flow).mean(axis=(1, 2))  # intensities 0.1 and 0.6
+    assert late > 3 * early
+
+
 def test_head_motion_is_an_error_of_motion_but_not_of_nonrigid_motion(measure):
     compared = compare(measure(1, head=0.5), measure(1))
     assert compared["motion_error"] > 2
