@@ -200,8 +200,8 @@ DATA = [
         ),
         (
             "head motion is exchanged",
-            "return from_middle, _compose(turn, from_middle)",
-            "return _compose(turn, from_middle), from_middle",
+            "return from_mean, _compose(to_driving, from_mean)",
+            "return _compose(to_driving, from_mean), from_mean",
         ),
         ("magnification is its inverse", "pixels / np.exp(", "pixels * np.exp("),
         ("hue turns the other way for nobody", "(-params.hue, params.hue)", "(0, 0)"),
@@ -548,8 +548,8 @@ FAMILIES = [
         "losses",
         "modules/fomm/model.py",
         "tests/test_fomm.py -k loss",
-        ("the generator wants to be found out", "_distance(judged, 1) for", "_distance(judged, 0) for"),
-        ("the discriminator takes all for real", "_distance(fake[scale][1], 0)", "_distance(fake[scale][1], 1)"),
+        ("the generator wants to be found out", "_score_loss(scores, 1) for", "_score_loss(scores, 0) for"),
+        ("the discriminator takes all for real", "_score_loss(fake[scale][1], 0)", "_score_loss(fake[scale][1], 1)"),
         (
             "equivariance ignores the warp's turn",
             'warp.jacobian(found["value"]) @ found["jacobian"]',
@@ -636,7 +636,7 @@ FAMILIES = [
         "losses",
         "modules/warp/model.py",
         "tests/test_warp.py",
-        ("the warp goes forward", "pairwise(way)]", "((b, a) for a, b in pairwise(way))]"),
+        ("the warp goes forward", "in pairwise(stages)", "in ((b, a) for a, b in pairwise(stages))"),
         ("forehead and surroundings rest", "if self.forehead is not None:", "if False:"),
     ),
 ]
@@ -827,19 +827,19 @@ OUTPUT = [
         "output/video.py",
         "tests/test_video.py",
         ("videos run at 25 frames per second", "Fraction(fps).limit_denominator(1001)", "Fraction(25)"),
-        ("differences have the wrong sign", "127.5 + change", "127.5 - change"),
+        ("differences have the wrong sign", "127.5 + DIFFERENCE_GAIN", "127.5 - DIFFERENCE_GAIN"),
         ("differences are not enlarged", "DIFFERENCE_GAIN = 5.0", "DIFFERENCE_GAIN = 1.0"),
         ("GIF files run too fast", "max(round(100 / fps), 100 // MAX_GIF_FPS)", "round(100 / fps)"),
     ),
     *_faults(
         "output",
         "output/visualizer.py",
-        "tests/test_options.py -k visualizer",
+        "tests/test_visualizer.py",
         (
             "keypoints are drawn at yx",
             "for i, (x, y) in enumerate(pixels)",
             "for i, (y, x) in enumerate(pixels)",
-            "tests/test_video.py tests/test_train.py -k keypoint",
+            "tests/test_visualizer.py",
         ),
     ),
 ]
