@@ -12,6 +12,7 @@ from config.experiment import FORMAT, Config
 from config.families import FAMILIES
 from config.preparation import PrepareConfig
 from config.published import translate
+from config.retired import without_retired
 from config.schema import PREPARATION, kind_of
 from config.sections import Section
 from errors import UserError
@@ -122,7 +123,11 @@ def build_config(raw: dict[str, Any], name: str) -> Loaded:
     if not isinstance(family, str) or family not in FAMILIES:
         known = ", ".join(FAMILIES)
         raise ConfigError(f"{name}: model_params.family: expected one of {known}, got {_short(family)}")
-    return Loaded(_validated(FAMILIES[family].config, raw, name), notices)
+    try:
+        current = without_retired(raw)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}") from error
+    return Loaded(_validated(FAMILIES[family].config, current, name), notices)
 
 
 def _validated(config: type[Checked], raw: dict[str, Any], name: str) -> Checked:

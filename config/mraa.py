@@ -33,8 +33,6 @@ class RegionPredictorParams(HourglassParams):
     pca_based: bool = True
     """Compute affine frames from the covariances of the heat maps instead of by regression; overrides
     `estimate_affine: false`."""
-    fast_svd: bool = False
-    """Accepted for published files and ignored; the axes are computed in closed form."""
     pad: NonNegativeInt = 3
     """Zero padding in pixels of the 7 x 7 convolution that predicts the heat maps; below 3 they are smaller than the
     network's map."""
@@ -56,9 +54,6 @@ class RegionBackgroundParams(Section):
 class FlowPredictorParams(HourglassParams):
     """Pixel-wise flow predictor."""
 
-    region_var: PositiveFloat = 0.01
-    """Variance of round heat maps in squared normalised units (1 = half the frame width), without
-    `use_covar_heatmap`."""
     use_covar_heatmap: bool = True
     """Use heat maps with the covariance of the regions instead of round ones."""
     use_deformed_source: bool = True

@@ -224,24 +224,6 @@ class TrainAVDParams(Section):
     """The driving keypoints are scaled per axis by a factor from [1 - x, 1 + x]."""
 
 
-class TrainAUWeights(Section):
-    """Loss weights of the action-unit estimator."""
-
-    difference: NonNegativeFloat = 1.0
-    """Weight of the error of the action-unit difference between two frames."""
-    explanation: NonNegativeFloat = 0.5
-    """Weight of the image change that the true difference does not explain by the learned motion and shading."""
-    intensity: NonNegativeFloat = 0.1
-    """Weight of the intensity error in a single frame."""
-    roughness: NonNegativeFloat = 0.03
-    """Weight of the squared second differences of the learned maps."""
-    motion: NonNegativeFloat = 0.03
-    """Weight of the squared difference of the learned motion from `data/action_unit_geometry.csv`, in units of 0.03 eye
-    distances."""
-    shading: NonNegativeFloat = 20.0
-    """Weight of the squared learned shading: wrinkles differ between faces, so motion should explain most changes."""
-
-
 class TrainAUParams(Section):
     """`--mode train_au`: the action-unit estimator, for the loss `relative_au`."""
 
@@ -261,7 +243,6 @@ class TrainAUParams(Section):
     """Epochs at which every learning rate is divided by ten."""
     lr: PositiveFloat = 0.01
     """Learning rate of shading and weights; three times as high for motion, a tenth for the intensity network."""
-    loss_weights: TrainAUWeights = TrainAUWeights()
 
 
 MovementScaling = Literal["similarity", "hull", "none"]
@@ -333,5 +314,3 @@ class VisualizerParams(Section):
     """Draw a line between the images of the grid."""
     colormap: str = "gist_rainbow"
     """Matplotlib colormap of the keypoints."""
-    region_bg_color: Annotated[tuple[Fraction, Fraction, Fraction], AsTuple] = (1.0, 1.0, 1.0)
-    """RGB behind drawn regions (region family only)."""

@@ -48,8 +48,6 @@ class InpaintingParams(Section):
 class TpsDenseMotionParams(HourglassParams):
     """Dense motion network."""
 
-    kp_variance: PositiveFloat = 0.01
-    """Variance of the keypoint heat maps in squared normalised units (1 = half the frame width)."""
     locality: PositiveFloat | None = None
     """Initial reach of a zone around each keypoint in which its spline dominates, relative to the root-mean-square
     radius of the keypoints. Position and shape of the zones are learned, and the network corrects the shares that they

@@ -18,6 +18,7 @@ import torch
 
 from config.experiment import FORMAT, Config
 from config.published import published_settings
+from config.retired import without_retired
 from core.files import replacing_file
 from errors import UserError, first_line
 from modules.trainable import Optimiser, Trainable
@@ -179,7 +180,7 @@ def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Confi
     """Compare the settings in the checkpoint with the config: state dicts do not show them, or only as missing keys."""
     own = config.model_params.model_dump(mode="json")
     if "config" in contents:
-        stored = contents["config"]["model_params"]
+        stored = _stored_settings(contents["config"], path)
     else:
         stored = published_settings(config.family, own.get("prior", "none"))
     differing = [
@@ -190,6 +191,16 @@ def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Confi
     if differing:
         kind = "the checkpoint's" if "config" in contents else "a published checkpoint's"
         raise CheckpointError(f"{path}: {kind} {'; '.join(differing)}; make them agree")
+
+
+def _stored_settings(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """Section `model_params` of the config in a checkpoint, without keys that are no longer options."""
+    try:
+        current = without_retired({"model_params": stored["model_params"]})
+    except ValueError as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    section: dict[str, Any] = current["model_params"]
+    return section
 
 
 def _at(settings: Any, path: str) -> Any:

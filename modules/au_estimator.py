@@ -34,6 +34,15 @@ _NUISANCE_RIDGE = 1e-4
 _CHANCE = 0.15  # correlation of a unit's column with the change that occurs by chance in faces outside the training set
 _SMALLEST = 1e-12  # lower limit of a squared length, so that the gradient of its root is finite
 
+LOSS_WEIGHTS = {
+    "difference": 1.0,  # error of the action-unit difference of two frames
+    "explanation": 0.5,  # image change that the true difference does not explain by the learned motion and shading
+    "intensity": 0.1,  # error of the intensities in a single frame
+    "roughness": 0.03,  # squared second differences of the learned maps
+    "motion": 0.03,  # squared difference of the learned motion from its initial value
+    "shading": 20.0,  # squared learned shading: wrinkles differ between faces, so motion should explain most changes
+}
+
 
 class AUEstimator(Trainable):
     """Estimate intensities by a small network, and differences by the motion and shading that explain them.
@@ -126,7 +135,6 @@ class AUEstimator(Trainable):
 
     def prepare_training(self, section: TrainAUParams) -> dict[str, Optimiser]:
         """Prepare `losses` and return the optimisers under their names in checkpoints."""
-        self.train_params = section
         network = self.au_estimator
         groups = [
             {"params": [network.motion, network.motion_scale], "lr": 3 * section.lr},
@@ -143,7 +151,7 @@ class AUEstimator(Trainable):
             batch: see `Trainable.losses`; the head pose is the same in both frames.
             epoch: from 0.
         """
-        weights, network = self.train_params.loss_weights, self.au_estimator
+        network = self.au_estimator
         landmarks, wanted = batch["source_landmarks"], batch["au_diff"]
         images = _randomise_appearance(batch["source"], batch["driving"])
         source, driving = (self.halves(image, landmarks) for image in images)
@@ -152,14 +160,14 @@ class AUEstimator(Trainable):
         explained = torch.einsum("bk,bkn->bn", wanted.mT.flatten(0, 1), columns[:, : len(ACTION_UNITS)])
         intensity = torch.sigmoid(network.intensity_logits(driving))
         losses = {
-            "difference": weights.difference * (moving * _huber(found - wanted)).mean(),
-            "explanation": weights.explanation * (change - explained).square().mean(),
-            "intensity": weights.intensity * _huber(intensity - batch["source_au"] - wanted).mean(),
-            "roughness": weights.roughness * total(_roughness(m) for m in (network.motion, network.shading)),
-            "motion": weights.motion * network.motion.square().mean(),
-            "shading": weights.shading * network.shading.square().mean(),
+            "difference": (moving * _huber(found - wanted)).mean(),
+            "explanation": (change - explained).square().mean(),
+            "intensity": _huber(intensity - batch["source_au"] - wanted).mean(),
+            "roughness": total(_roughness(m) for m in (network.motion, network.shading)),
+            "motion": network.motion.square().mean(),
+            "shading": network.shading.square().mean(),
         }
-        return {name: loss for name, loss in losses.items() if getattr(weights, name)}, {}
+        return {name: LOSS_WEIGHTS[name] * loss for name, loss in losses.items()}, {}
 
 
 class RelativeAULoss(nn.Module):

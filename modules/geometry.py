@@ -50,6 +50,10 @@ def make_coordinate_grid(size: tuple[int, int], like: Tensor) -> Tensor:
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
 
 
+HEATMAP_VARIANCE = 0.01
+"""Variance of keypoint and region heat maps in squared normalised units, the same in all published networks."""
+
+
 def kp2gaussian(kp: Tensor, size: tuple[int, int], variance: float) -> Tensor:
     """Render keypoints as isotropic Gaussian maps.
 

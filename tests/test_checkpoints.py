@@ -118,6 +118,16 @@ def test_a_published_checkpoint_must_agree_with_the_config(tmp_path):
         load_networks(model, published_contents(model, optimisers), config, tmp_path / "x")
 
 
+def test_checkpoints_with_keys_that_are_no_longer_options_load(tmp_path):
+    config, model, optimisers = prepared(tmp_path)
+    contents = checkpoint_contents(config, model, optimisers, epoch=0, step=0, epoch_key="epoch")
+    contents["config"]["model_params"]["dense_motion_params"]["kp_variance"] = 0.01
+    assert load_networks(build_model(config), contents, config, tmp_path / "x")
+    contents["config"]["model_params"]["dense_motion_params"]["kp_variance"] = 0.1
+    with pytest.raises(CheckpointError, match="kp_variance is no longer an option: expected 0.01"):
+        load_networks(build_model(config), contents, config, tmp_path / "x")
+
+
 def test_settings_that_no_weight_shows_are_compared(tmp_path):
     config, model, optimisers = prepared(tmp_path)
     contents = checkpoint_contents(config, model, optimisers, epoch=0, step=0, epoch_key="epoch")

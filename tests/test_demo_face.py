@@ -1,5 +1,7 @@
 """Faces of the demo: motion according to FACS, layers that separate at lids and lips, exact ground truth."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -99,6 +101,14 @@ def test_every_action_unit_also_changes_the_skin(face, au):
         change = face.unit_appearance(au, side)
         assert 0.03 < np.abs(change).max() < 0.5
         assert (np.abs(change).max(-1) > 0.01).mean() < 0.1
+
+
+@pytest.mark.parametrize("part", ["wrinkles", "shading"])
+def test_wrinkles_and_shading_both_change_the_skin(monkeypatch, part):
+    portrait = Portrait(_plain("astronaut"), 64)
+    complete = DemoFace(portrait).unit_appearance(12, "left")
+    monkeypatch.setitem(MUSCLES, 12, replace(MUSCLES[12], **{part: ()}))
+    assert np.abs(DemoFace(portrait).unit_appearance(12, "left") - complete).max() > 0.01
 
 
 @pytest.mark.parametrize("au", MUSCLES)

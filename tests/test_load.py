@@ -234,3 +234,18 @@ def test_every_published_key_is_accepted(write, repository):
 
 def test_the_committed_schema_is_current():
     assert (ROOT / "config/schema.json").read_text(encoding="utf-8") == json_schema()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("model_params.dense_motion_params.kp_variance", "0.01"), ("visualizer_params.region_bg_color", "[0, 0, 1]")],
+)
+def test_keys_that_are_no_longer_options_are_accepted(key, value):
+    path = ROOT / "config" / "tps-256.yaml"
+    assert load_config(path, [f"{key}={value}"]).config == load_config(path, []).config
+
+
+def test_keys_that_are_no_longer_options_cannot_be_changed():
+    message = r"model_params\.dense_motion_params\.kp_variance is no longer an option: expected 0\.01"
+    with pytest.raises(ConfigError, match=message):
+        load_config(ROOT / "config" / "tps-256.yaml", ["model_params.dense_motion_params.kp_variance=1"])

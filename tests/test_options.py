@@ -220,10 +220,6 @@ SHARED = {
     **loop("train_au_params", see.training_au),
     "train_au_params.keep_checkpoints": Entry(see.training_au, 1, {"train_au_params.checkpoint_freq": 1}),
     "train_au_params.lr": Entry(see.action_unit_estimator, 0.1),
-    **{
-        f"train_au_params.loss_weights.{name}": Entry(see.action_unit_estimator, 7.0)
-        for name in ("difference", "explanation", "intensity", "roughness", "motion", "shading")
-    },
     f"{ANIMATE}.mode": Entry(see.generated, "standard"),
     f"{ANIMATE}.normalization_params.adapt_movement_scale": Entry(see.generated, False),
     f"{ANIMATE}.normalization_params.movement_scale": Entry(see.generated, "hull"),
@@ -258,7 +254,6 @@ TPS = {
     f"{MODEL}.common_params.multi_mask": Entry(see.losses, False, {f"{TRAIN}.loss_weights.warp_loss": 0.0}),
     **decoder(f"{MODEL}.generator_params", 3),
     **dense(f"{MODEL}.dense_motion_params"),
-    f"{MODEL}.dense_motion_params.kp_variance": Entry(see.losses, 0.05),
     **avd_network(),
     **picture_losses(),
     **random_warp({**LEARNED, **WARPED}),
@@ -313,7 +308,6 @@ FOMM = {
     f"{MODEL}.generator_params.estimate_occlusion_map": Entry(see.losses, False),
     f"{MODEL}.generator_params.blend_source": Entry(see.losses, True),
     **dense(f"{MODEL}.generator_params.dense_motion_params"),
-    f"{MODEL}.generator_params.dense_motion_params.kp_variance": Entry(see.losses, 0.05),
     f"{MODEL}.discriminator_params.scales": Entry(see.losses, [1, 0.5], GAN),
     f"{MODEL}.discriminator_params.block_expansion": Entry(see.losses, 6, GAN),
     f"{MODEL}.discriminator_params.max_features": Entry(see.losses, 8, GAN),
@@ -352,6 +346,7 @@ MRAA = {
     f"{MODEL}.num_regions": Entry(see.initial, 4),
     f"{MODEL}.estimate_affine": Entry(see.losses, False, {**REGRESSED, **ROUND}),
     f"{MODEL}.region_affine": Entry(see.losses, "principal"),
+    f"{MODEL}.avd_network_params.revert_axis_swap": Entry(see.swapped_axes, False, PRINCIPAL),
     f"{MODEL}.revert_axis_swap": Entry(see.swapped_axes, False, PRINCIPAL),
     f"{MODEL}.relative_covar": Entry(see.generated, "driving"),
     f"{MODEL}.bg_predictor_params.block_expansion": Entry(see.initial, 6),
@@ -366,12 +361,10 @@ MRAA = {
     f"{MODEL}.generator_params.num_bottleneck_blocks": Entry(see.initial, 2),
     f"{MODEL}.generator_params.skips": Entry(see.losses, False),
     **dense(FLOW),
-    f"{FLOW}.region_var": Entry(see.losses, 0.05, ROUND),
     f"{FLOW}.use_covar_heatmap": Entry(see.losses, False),
     f"{FLOW}.use_deformed_source": Entry(see.losses, False),
     f"{FLOW}.estimate_occlusion_map": Entry(see.losses, False, {f"{MODEL}.generator_params.skips": False}),
     **avd_network(),
-    f"{MODEL}.avd_network_params.revert_axis_swap": Entry(see.swapped_axes, False, PRINCIPAL),
     "train_avd_params.lambda_affine": Entry(see.avd, 2.0),
     **picture_losses(),
     **random_warp({}),
@@ -444,8 +437,6 @@ EXCEPTIONS = {
 }
 UNCHANGED = {
     f"{TRAIN}.dataloader_workers": Entry(see.training_steps, 1),
-    f"{MODEL}.region_predictor_params.fast_svd": Entry(see.losses, True),
-    "visualizer_params.region_bg_color": Entry(see.training_picture, [0, 0, 0]),
 }
 """Keys that change nothing by design: the number of processes, and two of published files that nothing uses."""
 SAME_CODE = {

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from config.fomm import FommDenseMotionParams
-from modules.geometry import GridConvention, full_precision, inverse_2x2, kp2gaussian, map_size
+from modules.geometry import HEATMAP_VARIANCE, GridConvention, full_precision, inverse_2x2, kp2gaussian, map_size
 from modules.local_motion import MotionMixer, local_affine
 from modules.model import Motion
 
@@ -42,7 +42,6 @@ class DenseMotionNetwork(MotionMixer):
             background_logit=params.background_logit,
             initial_occlusion=params.initial_occlusion,
         )
-        self.kp_variance = params.kp_variance
 
     def forward(
         self, source: Tensor, kp_driving: Motion, kp_source: Motion, flow: Tensor | None = None
@@ -64,7 +63,7 @@ class DenseMotionNetwork(MotionMixer):
 
     def heatmap(self, kp_driving: Motion, kp_source: Motion, size: tuple[int, int]) -> Tensor:
         """Heat maps of driving minus source keypoints: (B, K + 1, h, w), index 0 the background's, which is zero."""
-        driving, source = (kp2gaussian(kp["value"], size, self.kp_variance) for kp in (kp_driving, kp_source))
+        driving, source = (kp2gaussian(kp["value"], size, HEATMAP_VARIANCE) for kp in (kp_driving, kp_source))
         return F.pad(driving - source, (0, 0, 0, 0, 1, 0))
 
     @staticmethod

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from config.mraa import FlowPredictorParams
 from modules.geometry import (
+    HEATMAP_VARIANCE,
     GridConvention,
     apply_homography,
     full_precision,
@@ -57,7 +58,6 @@ class PixelwiseFlowPredictor(MotionMixer):
             background_logit=params.background_logit,
             initial_occlusion=params.initial_occlusion,
         )
-        self.region_var = params.region_var
         self.use_covar_heatmap = params.use_covar_heatmap
         self.revert_axis_swap = revert_axis_swap
 
@@ -93,7 +93,7 @@ class PixelwiseFlowPredictor(MotionMixer):
 
     def _heatmap(self, region: Region, size: tuple[int, int]) -> Tensor:
         if not self.use_covar_heatmap:
-            return kp2gaussian(region["shift"], size, self.region_var)
+            return kp2gaussian(region["shift"], size, HEATMAP_VARIANCE)
         offset = make_coordinate_grid(size, region["shift"]) - region["shift"][:, :, None, None]  # -> (B, K, h, w, 2)
         least = LEAST_VARIANCE * torch.eye(2, device=offset.device)
         precision = inverse_2x2(region["covar"] + least, LEAST_VARIANCE**2)

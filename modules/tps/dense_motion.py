@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from config.tps import TpsDenseMotionParams
 from modules.blocks import AntiAliasInterpolation2d, Hourglass, UpBlock2d, start_constant
 from modules.geometry import (
+    HEATMAP_VARIANCE,
     apply_homography,
     full_precision,
     kp2gaussian,
@@ -77,7 +78,6 @@ class DenseMotionNetwork(nn.Module):
     ):
         super().__init__()
         self.num_tps = num_tps
-        self.kp_variance = params.kp_variance
         self.regularization = regularization
         if params.scale_factor != 1:
             self.down = AntiAliasInterpolation2d(num_channels, params.scale_factor, "nearest")
@@ -171,7 +171,7 @@ class DenseMotionNetwork(nn.Module):
         return logits
 
     def _heatmaps(self, kp_driving: Tensor, kp_source: Tensor, size: tuple[int, int]) -> Tensor:
-        difference = kp2gaussian(kp_driving, size, self.kp_variance) - kp2gaussian(kp_source, size, self.kp_variance)
+        difference = kp2gaussian(kp_driving, size, HEATMAP_VARIANCE) - kp2gaussian(kp_source, size, HEATMAP_VARIANCE)
         return F.pad(difference, (0, 0, 0, 0, 1, 0))  # a zero map for the background comes first
 
     def _transformations(

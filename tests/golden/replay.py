@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from pydantic import BaseModel
 from torch import Tensor, nn
 
 from config.sections import Section
@@ -18,8 +19,15 @@ Params = TypeVar("Params", bound=Section)
 
 
 def section(kind: type[Params], values: Mapping[str, Any]) -> Params:
-    """A config section from those of the given values that it has; published constructors take more."""
-    return kind.model_validate({name: value for name, value in values.items() if name in kind.model_fields})
+    """A config section from published constructor arguments; arguments that are no options of ours are left out."""
+    known: dict[str, Any] = {}
+    for name, value in values.items():
+        inner = kind.model_fields[name].annotation if name in kind.model_fields else None
+        if isinstance(inner, type) and issubclass(inner, BaseModel) and isinstance(value, Mapping):
+            known[name] = section(inner, value)
+        elif name in kind.model_fields:
+            known[name] = value
+    return kind.model_validate(known)
 
 
 @dataclass(frozen=True)
