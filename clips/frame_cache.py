@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -22,6 +23,7 @@ from core.files import replacing_file, write_text
 
 _SETTING = "dataset_params.cache_dir"
 _REMEDY = f"make room or set {_SETTING}"
+ARRAY_LOCK = Lock()  # NumPy parses a file's header with `ast`, which Python 3.11 cannot do in several threads at once
 _VERSION = 1  # raise it whenever decoding or resizing changes
 
 
@@ -46,7 +48,8 @@ class CachedClip:
 
     def frames(self) -> NDArray[np.uint8]:
         """Return the frames as a memory map, uint8 (T, H, W, 3)."""
-        return np.load(self.path, mmap_mode="r")
+        with ARRAY_LOCK:
+            return np.load(self.path, mmap_mode="r")
 
     def to_resized(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Convert landmarks (T or 1, N, 2) from pixels of each original frame to pixels of the resized frames."""
@@ -110,7 +113,8 @@ class FrameCache:
         path = self.folder / f"{key}.npy"
         if not path.exists():
             _write_array(path, compute())
-        return np.load(path)
+        with ARRAY_LOCK:
+            return np.load(path)
 
     def _key(self, clip: Clip) -> str:
         digest = hashlib.blake2b(f"{_VERSION} {self.frame_shape}".encode(), digest_size=16)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from clips.checks import frame_warnings, landmark_warning
 from clips.detectors import Detector, Extractor, action_unit_extractor, landmark_detector
 from clips.files import LANDMARK_SUFFIXES, find_file, find_table
-from clips.frame_cache import CachedClip, FrameCache
+from clips.frame_cache import ARRAY_LOCK, CachedClip, FrameCache
 from clips.reading import Clip, ClipError
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS
@@ -189,7 +189,8 @@ class ClipLoader:
         if path is None:
             onset = self._detect_landmarks(clip, cached, reference)
         else:
-            rows = read_landmarks(path)
+            with ARRAY_LOCK:
+                rows = read_landmarks(path)
             if len(rows) not in (1, len(frames)):
                 raise ClipError(f"{path}: expected landmarks of 1 or of all {len(frames)} frames, got {len(rows)}")
             if len(rows) == len(frames) and self.params.landmarks != "track":
