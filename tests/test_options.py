@@ -100,6 +100,7 @@ def picture_losses() -> dict[str, Entry]:
         f"{TRAIN}.scales": Entry(see.losses, [1]),
         f"{weights}.perceptual": [
             Entry(see.losses, [1.0]),
+            Entry(see.losses, [2.0], {f"{weights}.perceptual": [1]}),
             Entry(see.losses, [1.0, 2.0], {f"{weights}.perceptual": [1]}),
         ],
         f"{weights}.pixel": Entry(see.losses, 5.0),

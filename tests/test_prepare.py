@@ -30,7 +30,7 @@ from preparation.clip_maker import VERSION, ClipTask, stage_keys
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.crop import Crop, place_crop
 from preparation.prepared_folder import hash_values
-from preparation.timing import clip_timing
+from preparation.timing import Timing, clip_timing
 from preparation.workers import run_in_processes
 from prepare import prepare_listing
 from tests.conftest import write_action_units
@@ -244,6 +244,25 @@ def test_crops_stay_inside_the_frame_where_they_fit():
 
 
 # --- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_frames_and_rows_are_interpolated_alike():
+    timing = Timing(range(3), 0, None, None, (0.0, 0.25, 1.0, 1.75, 2.0))
+    greys = np.array([[0], [100], [200]])
+    frames = [np.full((2, 2), grey, np.uint8) for (grey,) in greys]
+    assert timing.interpolate(greys)[:, 0].tolist() == [0, 25, 100, 175, 200]
+    assert [frame[0, 0] for frame in timing.interpolate_frames(frames)] == [0, 25, 100, 175, 200]
+
+
+def test_the_head_does_not_make_an_apex(release):
+    """The head moves on and on, the mouth most in the fourth frame."""
+    record = replace(release.clips[0], apex=None)
+    timing = clip_timing(record, trim=True, length=None)
+    landmarks = np.repeat(FACE[None], len(timing.times), axis=0)
+    landmarks[:, :, 0] += 5 * np.arange(len(landmarks))[:, None]
+    landmarks[:, 48, 1] += [0, 1, 2, 4, 1][: len(landmarks)]
+    values = coded_curves(record, timing, landmarks, 2.0).values
+    assert values[:, ACTION_UNITS.index(12), 0].argmax() == 3
 
 
 def test_clips_are_interpolated_to_a_length(release, tmp_path):

@@ -12,6 +12,7 @@ from faces.tracking import TrackingSettings, smooth_over_time, track, track_with
 
 DATA = Path(__file__).parents[1] / "data"
 NOISE = 2.0  # grey levels
+DEFAULT_STIFFNESS = TrackingSettings().stiffness
 
 
 def photograph(size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -136,6 +137,27 @@ def test_a_covered_landmark_follows_its_neighbours_with_confidence_zero():
     assert found.confidence[2, 54] == 0
     assert found.confidence[1].min() > 0.3
     assert error(found.points, truth)[2, 54] < 0.3
+
+
+def test_a_lost_landmark_moves_with_the_expression_around_it():
+    frames, truth = render([0, 1.5, 3])
+    x, y = truth[2, 58].astype(int)
+    frames[2, y - 4 : y + 5, x - 4 : x + 5] = np.random.default_rng(1).integers(0, 255, (9, 9, 3))
+    found = track_with_confidence(frames, FACE, settings=TrackingSettings(max_smoothing=0))
+    assert found.confidence[2, 58] == 0
+    assert error(found.points, truth)[2, 58] < 0.7 * np.linalg.norm(truth[2, 58] - FACE[58])
+
+
+def test_refinement_lowers_the_error():
+    refined, plain = (track(CLIP, FACE, settings=TrackingSettings(stiffness=s)) for s in (DEFAULT_STIFFNESS, 1e9))
+    assert error(refined, TRUTH).mean() < 0.96 * error(plain, TRUTH).mean()
+
+
+def test_smoothing_leaves_the_reference_frame_where_it_was_found():
+    frames, _ = render([0.0] * 18)
+    points = track(frames, FACE, reference=9)
+    np.testing.assert_array_equal(points[9], FACE)
+    assert np.abs(points[8] - FACE).max() > 0
 
 
 def test_landmarks_outside_a_tight_crop_move_with_the_skin_inside():

@@ -9,17 +9,21 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 import run
+import train as train_module
 from augmentation import augment
 from config.families import FAMILIES
 from config.load import load_config
 from core.checkpoints import read_checkpoint
+from core.devices import seed_step
 from core.models import build_model, initial_model
 from core.stop_signal import StopSignal
 from errors import UserError
 from frames_dataset import FramesDataset
 from modules.model import MotionModel
+from tests import option_probes
 from train import Job, Trainer, training_pairs
 
 ROOT = Path(__file__).parents[1]
@@ -180,13 +184,16 @@ def test_a_process_that_is_asked_to_end_saves_first(clips_root, write_experiment
     assert 0 < read_checkpoint(interrupted)["step"] < 1000
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, write_experiment, tmp_path, monkeypatch):
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(
+    clips_root, write_experiment, tmp_path, monkeypatch, value
+):
     experiment = write_experiment(clips_root, train_params__num_epochs=4)
     original = Trainer._step
 
     def broken(self, batch, epoch, step):
         if epoch == 2:
-            batch["driving"] = batch["driving"] * torch.nan
+            batch["driving"] = torch.full_like(batch["driving"], value)
         return original(self, batch, epoch, step)
 
     monkeypatch.setattr(Trainer, "_step", broken)
@@ -199,6 +206,56 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(clips_root, wr
     for name in names:
         contents = read_checkpoint(run_folder(tmp_path / "log") / name)
         assert all(torch.isfinite(value).all() for value in contents["inpainting_network"].values())
+
+
+@pytest.fixture
+def gradients_at_steps(monkeypatch):
+    """Largest gradient of each network at each step of an optimiser, of the model that is trained."""
+    models, seen = [], []
+    make, step = train_module.initial_model, torch.optim.Adam.step
+
+    def watched(self, *arguments, **settings):
+        own = {parameter for group in self.param_groups for parameter in group["params"]}
+        largest = {}
+        for name, network in models[0].networks().items():
+            found = [p.grad.abs().max().item() for p in network.parameters() if p in own and p.grad is not None]
+            largest |= {name: max(found)} if found else {}
+        seen.append(largest)
+        return step(self, *arguments, **settings)
+
+    monkeypatch.setattr(train_module, "initial_model", lambda config: models.append(make(config)) or models[0])
+    monkeypatch.setattr(torch.optim.Adam, "step", watched)
+    return seen
+
+
+def test_gradients_of_the_motion_are_clipped(clips_root, write_experiment, tmp_path, gradients_at_steps):
+    experiment = write_experiment(clips_root, train_params__num_epochs=1)
+    assert train(experiment, tmp_path / "log", "--set", "train_params.loss_weights.pixel=1e6") == 0
+    assert len(gradients_at_steps) == 2
+    for largest in gradients_at_steps:
+        assert largest["dense_motion_network"] == pytest.approx(10, rel=1e-3)
+        assert largest["inpainting_network"] > 100, "as published"
+
+
+def test_each_optimiser_steps_once_and_the_discriminator_last(tmp_path, gradients_at_steps):
+    changes = {"train_params.loss_weights.generator_gan": 1, "train_params.num_epochs": 1}
+    changes |= {"train_params.loss_weights.feature_matching": [10, 10, 10], "train_params.num_repeats": 1}
+    experiment = option_probes.assigned(option_probes.experiment("fomm"), changes)
+    path = tmp_path / "fomm.yaml"
+    path.write_text(yaml.safe_dump(experiment), encoding="utf-8")
+    assert train(path, tmp_path / "log") == 0
+    assert sorted(name for largest in gradients_at_steps[:2] for name in largest) == ["generator", "kp_detector"]
+    assert [list(largest) for largest in gradients_at_steps[2:]] == [["discriminator"]]
+
+
+def test_random_numbers_differ_between_seeds_epochs_steps_and_devices():
+    def draw(*progress):
+        seed_step(*progress)
+        return torch.rand(()).item()
+
+    progress = [(0, 0, 0, 0), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1)]
+    assert len({draw(*each) for each in progress}) == len(progress)
+    assert draw(0, 1, 2, 3) == draw(0, 1, 2, 3)
 
 
 @pytest.mark.parametrize(
