@@ -9,7 +9,7 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -36,12 +36,14 @@ class CachedClip:
         key: hash of content and settings.
         sizes: (T, 2) height and width of each frame before it was resized.
         fps: frames per second of a video file, None for images.
+        folder: temporary folder of the file, which is deleted when nothing refers to it any more; None if it stays.
     """
 
     path: Path
     key: str
     sizes: NDArray[np.int64]
     fps: float | None
+    folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.sizes)
@@ -78,7 +80,7 @@ class FrameCache:
     """Folder of decoded frames.
 
     Args:
-        folder: created if missing; None uses a temporary folder that is removed with this object.
+        folder: created if missing; None uses a temporary folder, which is removed with the last of its clips.
         frame_shape: height, width, channels to which frames are resized; None keeps their size.
     """
 
@@ -105,7 +107,7 @@ class FrameCache:
             _write_array(path, frames)
             write_text(info, json.dumps({"clip": clip.name, "sizes": sizes, "fps": frame_rate(clip)}), _REMEDY)
         stored = json.loads(info.read_text(encoding="utf-8"))
-        return CachedClip(path, key, np.array(stored["sizes"]), stored["fps"])
+        return CachedClip(path, key, np.array(stored["sizes"]), stored["fps"], self._temporary)
 
     def compute_once(self, clip: CachedClip, settings: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return `compute()`, stored for later runs; `settings` names all it depends on beside the frames."""

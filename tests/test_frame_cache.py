@@ -89,11 +89,13 @@ def test_a_full_disk_is_an_error(tmp_path, clip_folder):
         cache.add(open_clip(clip_folder))
 
 
-def test_a_temporary_folder_is_removed_with_the_cache(clip_folder):
+def test_without_a_folder_frames_live_as_long_as_their_clips(clip_folder):
     cache = FrameCache(None, SHAPE)
-    path = cache.add(open_clip(clip_folder)).path
-    assert path.exists()
+    clip = cache.add(open_clip(clip_folder))
+    path = clip.path
     del cache
+    assert clip.frames().shape == (3, *SHAPE)
+    del clip
     assert not path.exists()
 
 

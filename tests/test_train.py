@@ -69,6 +69,13 @@ def test_training_lowers_the_loss(clips_root, write_experiment, tmp_path):
     assert sum(pixel[-4:]) < 0.7 * sum(pixel[:4])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_training_works_without_a_cache_folder(clips_root, write_experiment, tmp_path, workers):
+    experiment = write_experiment(clips_root, train_params__num_epochs=1, train_params__dataloader_workers=workers)
+    train(experiment, tmp_path / "log", "--set", "dataset_params.cache_dir=null")
+    assert (run_folder(tmp_path / "log") / "00000000-checkpoint.pth.tar").exists()
+
+
 def test_learning_rates_fall_at_milestones(clips_root, write_experiment, tmp_path):
     experiment = write_experiment(clips_root, train_params__epoch_milestones=[1])
     train(experiment, tmp_path / "log", "--set", "train_params.lr_generator=1e-3")
