@@ -32,7 +32,7 @@ def make_fabric(device_ids: Sequence[int] | None, precision: Precision = "32", n
             f"--device-ids {','.join(map(str, device_ids))}: no CUDA device {missing[0]}; there are {count}"
         )
     devices = list(device_ids or [0])
-    # Networks before their start epoch get no gradient, which DDP must be told.
+    # Networks before their start epoch get no gradient, which DDP does not expect by default.
     several = num_nodes > 1 or (count and len(devices) > 1)
     strategy = DDPStrategy(find_unused_parameters=True) if several else "auto"
     torch.backends.cudnn.benchmark = True

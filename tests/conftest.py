@@ -55,7 +55,7 @@ def repository_paths() -> set[str]:
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_waiting_for_the_disk():
-    """What is written need not survive a loss of power."""
+    """Skip waiting for the disk: files of tests need not survive a loss of power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)
         yield
@@ -80,7 +80,7 @@ def face_landmarks(size: int = SIZE) -> np.ndarray:
 
 
 def write_clip(folder: Path, name: str, seed: int, frames: int = FRAMES) -> np.ndarray:
-    """A clip whose picture slides by half a pixel a frame; returns its landmarks (T, 68, 2)."""
+    """Write a clip whose image slides by half a pixel per frame; returns its landmarks (T, 68, 2)."""
     rng = np.random.default_rng(seed)
     picture = smooth_picture(rng, SIZE + 16)
     clip = folder / name

@@ -426,7 +426,7 @@ def avd(config: Config) -> Any:
 
 @torch.no_grad()
 def swapped_axes(config: Config) -> Any:
-    """What the region family makes of driving regions whose axes point the other way: deformation, AVD regions."""
+    """Deformation and AVD regions for driving regions whose axes point the other way."""
     model = model_of(config).eval()
     source, driving = model.motion(batch()["source"]), model.motion(batch()["driving"])
     swapped = {**driving, "affine": -driving["affine"]}
@@ -453,7 +453,7 @@ def action_unit_estimator(config: Config) -> Any:
 
 
 def _reported(action: Callable[[], Any]) -> Any:
-    """What an action gives, or the message with which it is refused."""
+    """Result of an action, or the message with which it is refused."""
     try:
         return action()
     except UserError as error:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Entry:
-    """How an option shows.
+    """Visible effect of an option.
 
     Attributes:
         probe: observes an experiment.
@@ -506,7 +506,7 @@ def _base(kind: str, probe: see.Probe, context: str) -> Any:
 
 
 def outcome(kind: str, path: str, entry: Entry) -> tuple[Any, Any]:
-    """What the probe sees of the base and of the experiment with one key changed."""
+    """Observations of the probe on the base, and on the experiment with one key changed."""
     context = resolved(entry.context)
     base = _base(kind, entry.probe, json.dumps(context, sort_keys=True))
     config = see.config_of(kind, context | resolved({path: entry.value}))

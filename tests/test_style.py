@@ -99,3 +99,16 @@ def test_help_and_configuration_errors_do_not_load_deep_learning_libraries(tmp_p
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["False", "2"]
     assert "absent.yaml: expected a readable YAML file" in said.stderr
+
+
+QUESTIONS = re.compile(r"\s*(What|Where|Whether|How|Who|Whose|Which|Why|When)\b")
+
+
+@pytest.mark.parametrize("path", own_sources(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_docstrings_open_with_the_thing_or_the_verb(path):
+    strings = [
+        node.value.value
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+    ]
+    assert [text[:60] for text in strings if QUESTIONS.match(text)] == []

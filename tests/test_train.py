@@ -39,7 +39,7 @@ def run_folder(log_dir: Path) -> Path:
 
 
 def same(a: dict, b: dict, *, apart: tuple[str, ...] = ()) -> bool:
-    """Whether two checkpoints hold the same bits."""
+    """True if two checkpoints are bit-identical."""
     if isinstance(a, dict):
         return set(a) == set(b) and all(key in apart or same(a[key], b[key]) for key in a)
     if isinstance(a, list):
@@ -141,7 +141,7 @@ posix = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
 def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     clips_root, write_experiment, tmp_path, monkeypatch, caplog, number
 ):
-    arguments = ["--set", "train_params.num_repeats=3"]  # 3 steps an epoch
+    arguments = ["--set", "train_params.num_repeats=3"]  # 3 steps per epoch
     experiment = write_experiment(clips_root)
     assert train(experiment, tmp_path / "whole", *arguments) == 0
     steps = []

@@ -1,4 +1,4 @@
-"""How to replay the fixtures of FOMM and of the facial priors that build on it."""
+"""Replay of the fixtures of FOMM and of the facial priors that build on it."""
 
 import re
 from collections.abc import Iterator

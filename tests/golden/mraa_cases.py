@@ -1,4 +1,4 @@
-"""How to replay the fixtures of MRAA, and those of FPB-FOMM that build on it. They are not in the repository."""
+"""Replay of the fixtures of MRAA, and those of FPB-FOMM that build on it. They are not in the repository."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,7 +130,7 @@ def region(fixture: Fixture, prefix: str, *left_out: str) -> Motion:
 
 
 def with_axes(found: dict[str, Tensor]) -> dict[str, Tensor]:
-    """What fixtures store beside the region: the axes, and what of them has no sign."""
+    """Add what fixtures store beside the region: the axes, and their products without a sign."""
     result = {name: value for name, value in found.items() if name != "frame"}
     if "affine" in found:
         affine = found["affine"]

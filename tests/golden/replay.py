@@ -93,7 +93,7 @@ def replays(family: str, *module_classes: str) -> Callable[[Replay], Replay]:
 
 
 def _kept(key: str) -> bool:
-    """Whether the recipe leaves a state entry as constructed."""
+    """True if the recipe leaves a state entry as constructed."""
     parts = key.split(".")
     antialias = key.endswith("down.weight") or (parts[-1] == "weight" and "downs" in parts)
     return antialias or key.endswith("num_batches_tracked") or key in ("mean", "std")

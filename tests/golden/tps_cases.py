@@ -1,4 +1,4 @@
-"""How to replay the fixtures of TPSMM and MEGC2022-Generation."""
+"""Replay of the fixtures of TPSMM and MEGC2022-Generation."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -29,7 +29,7 @@ LIBRARIES += ("torch.utils.tensorboard", "torchvision")  # loaded once, because 
 
 
 class Outcome(NamedTuple):
-    """What became of a fault.
+    """Result of a fault.
 
     Attributes:
         result: `killed`, `survived`, or `stale` where the old text does not stand exactly once in its file.
@@ -89,7 +89,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def occurrences(fault: Fault, root: Path) -> int:
-    """How often the old text stands in its file."""
+    """Number of occurrences of the old text in its file."""
     path = root / fault.file
     return path.read_text(encoding="utf-8").count(fault.old) if path.is_file() else 0
 
