@@ -111,6 +111,33 @@ def test_every_epoch_is_another_order_of_all_pairs_and_so_is_every_seed():
     assert order(0, 0) == orders[0]
 
 
+def test_pairs_from_the_first_frame_have_its_action_units_and_any_later_driving_frame(clips_root):
+    pairs = dataset(clips_root, source_frame="first")
+    drawn = [pairs[(epoch, index)] for epoch in range(8) for index in range(len(pairs))]
+    assert not any(pair["source_au"].any() for pair in drawn), "AU12 grows from 0"
+    changes = {round(pair["au_diff"].max().item() * (FRAMES - 1)) for pair in drawn}
+    assert changes == set(range(1, FRAMES))
+    later = [dataset(clips_root)[(epoch, 0)] for epoch in range(8)]
+    assert all(pair["source_au"].max() + pair["au_diff"].max() <= 1.0001 for pair in later)
+    assert any(pair["source_au"].max() > 0 for pair in later)
+
+
+def test_clips_of_two_people_have_two_numbers(clips_root):
+    pairs = dataset(clips_root)
+    assert {pairs[(0, index)]["subject"] for index in range(len(pairs))} == {0, 1}
+
+
+def test_landmarks_are_tracked_anew_from_another_reference_frame(clips_root):
+    onset = np.load(clips_root / "landmarks" / "a.npy")[:1]
+    np.save(clips_root / "landmarks" / "a.npy", onset)
+    loader = ClipLoader(params(clips_root), landmarks=True, action_units=False)
+    clip = split_clips(params(clips_root), "train")[0]
+    for reference, other in ((0, 5), (4, 0)):
+        tracked = loader.load(clip, reference=reference).landmarks
+        np.testing.assert_allclose(tracked[reference], onset[0], atol=1e-5)
+        assert np.abs(tracked[other] - onset[0]).max() > 0.3
+
+
 def test_a_resumed_epoch_continues_after_its_finished_steps():
     sampler = EpochSampler(10, 2, seed=0)
     whole = list(sampler)

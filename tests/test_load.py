@@ -197,6 +197,12 @@ def test_published_files_with_landmarks_and_action_units(write):
     assert load_config(kept).config.dataset_params.au_noise == 0.1
 
 
+@pytest.mark.parametrize(("relative", "mode"), [("true", "relative"), ("false", "standard")])
+def test_published_files_say_by_another_key_whether_movement_is_relative(write, relative, mode):
+    animation = f"animate_params: {{normalization_params: {{use_relative_movement: {relative}}}}}"
+    assert load_config(write(PUBLISHED_TPS + animation)).config.animate_params.mode == mode
+
+
 @pytest.mark.parametrize(
     ("text", "family"),
     [("model_params: {common_params: {num_kp: 10}}", "fomm"), ("model_params: {num_regions: 10}", "mraa")],

@@ -158,6 +158,21 @@ def test_a_turn_of_the_driving_face_is_applied_to_that_of_the_source():
     torch.testing.assert_close(moved["jacobian"], expected)
 
 
+def test_a_discriminator_that_is_right_or_deceived_has_the_loss_to_match(monkeypatch):
+    gan = {"train_params__loss_weights__generator_gan": 1.0, "train_params__loss_weights__feature_matching": []}
+    model = model_of("fomm", **gan)
+    scores = iter([1.0, 0.0, 1.0, 1.0, 0.0])  # deceived; right about fake and real; wrong about both
+    monkeypatch.setattr(
+        model.discriminator, "forward", lambda *arguments: {1.0: ([], torch.full((2, 1, 4, 4), next(scores)))}
+    )
+    with torch.no_grad():
+        losses, generated = model.losses(training_batch(2), epoch=0)
+        right, wrong = (model.discriminator_losses(training_batch(2), generated) for _ in range(2))
+    assert losses["generator_gan"] == 0
+    assert right["discriminator_gan"] == 0
+    assert wrong["discriminator_gan"] == 2
+
+
 def test_the_landmarks_of_a_prior_follow_the_warp_of_the_image(monkeypatch):
     model = model_of("fomm", model_params__prior="awp", model_params__common_params__num_kp=18)
     asked = []
