@@ -42,6 +42,7 @@ def tree(tmp_path, monkeypatch) -> Path:
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n", encoding="utf-8")
     tool.subprocess.run(["git", "init", "--quiet"], cwd=tmp_path, check=True)
     monkeypatch.setattr(tool, "ROOT", tmp_path)
+    monkeypatch.setattr(tool, "LIBRARIES", ())  # the program needs none
     return tmp_path
 
 
