@@ -24,15 +24,18 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
     """
     fabric = make_fabric(options.device_ids, config.train_params.precision)
     model = initial_model(config)
-    key = config.family
+    key, loaded = config.family, set[str]()
     if model.networks():
         if options.checkpoint is None:
             raise UserError(f"--checkpoint is required to generate clips with the family `{config.family}`")
-        filled = load_networks(model, read_checkpoint(options.checkpoint), config, options.checkpoint)
-        if config.animate_params.mode == "avd" and "avd_network" not in filled:
-            raise UserError(f"{options.checkpoint}: has no avd_network, which mode `avd` needs; run --mode train_avd")
+        loaded = load_networks(model, read_checkpoint(options.checkpoint), config, options.checkpoint)
         with options.checkpoint.open("rb") as file:
             key = hashlib.file_digest(file, "sha256").hexdigest()
+    if config.animate_params.mode == "avd" and "avd_network" not in loaded:
+        raise UserError(
+            f"{options.checkpoint or config.family}: has no avd_network, which animate_params.mode `avd` needs; run "
+            "--mode train_avd, or use `relative`"
+        )
     return Engine(model, fabric, batch_size), key
 
 

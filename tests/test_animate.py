@@ -168,7 +168,7 @@ def test_avd_needs_its_network_and_uses_it(trained, caplog, tmp_path):
 
     torch.save({key: value for key, value in read_checkpoint(checkpoint).items() if key != "avd_network"}, contents)
     assert main(*command, "--checkpoint", contents) == 2
-    assert "has no avd_network, which mode `avd` needs; run --mode train_avd" in caplog.text
+    assert "has no avd_network, which animate_params.mode `avd` needs; run --mode train_avd" in caplog.text
     assert (
         main("--config", experiment, "--mode", "train_avd", "--checkpoint", checkpoint, "--log-dir", tmp_path / "avd")
         == 0
@@ -309,6 +309,12 @@ def test_bad_arguments_are_named(loose, warp_experiment, tmp_path, caplog, argum
     command = ["--config", warp_experiment, "--mode", "animate", *files(loose), "--result", tmp_path / "out.mp4"]
     assert main(*command, *arguments) == 2
     assert message in caplog.text
+
+
+def test_a_family_without_networks_has_no_mode_avd(warp_experiment, tmp_path, caplog):
+    command = ("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log")
+    assert main(*command, "--set", "animate_params.mode=avd") == 2
+    assert "warp: has no avd_network, which animate_params.mode `avd` needs" in caplog.text
 
 
 def test_a_family_with_networks_needs_a_checkpoint(write_experiment, clips_root, caplog):
