@@ -19,7 +19,8 @@ class Optimiser:
         optimizer: over the parameters of `networks`, in that order.
         networks: names of the networks.
         clip_norm: largest absolute gradient by network name; networks without an entry are not clipped.
-        start_epoch: first epoch in which the optimiser steps, from 0.
+        start_epoch: first epoch in which the optimiser steps, from 0; before, its networks get no gradient, without
+            which the gradient scaler of 16-mixed precision cannot step.
         adversary: True steps after the other optimisers, on `discriminator_losses`.
     """
 
