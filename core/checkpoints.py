@@ -28,13 +28,38 @@ VGG19_FILE = "vgg19-dcbb9e9d.pth"
 
 log = logging.getLogger("checkpoints")
 
-_NUMPY_SCALAR = np.float64(0).__reduce__()[0]
+
+class _NumberType:
+    """Stand-in for `numpy.dtype` in checkpoints: the real one would let a crafted file set its internals, which crashes
+    the interpreter."""
+
+    CODES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "?")
+
+    def __init__(self, code: object, *_: object):
+        if code not in self.CODES:
+            raise ValueError(f"expected a number type, got {code!r}")
+        self.type = np.dtype(str(code))
+
+    def __setstate__(self, state: object) -> None:
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if order not in ("<", ">", "|", "="):
+            raise ValueError(f"expected the byte order of a number type, got {order!r}")
+        self.type = self.type.newbyteorder(order)
+
+
+def _number(kind: object, data: object) -> int | float | bool:
+    """Stand-in for NumPy's scalar constructor: the number itself."""
+    if not isinstance(kind, _NumberType) or not isinstance(data, bytes) or len(data) != kind.type.itemsize:
+        raise ValueError("expected the bytes of one number")
+    number: int | float | bool = np.frombuffer(data, kind.type)[0].item()
+    return number
+
+
 # Published optimiser states contain NumPy scalars, pickled under the module name of NumPy 1 or of NumPy 2.
 _SAFE: list[Any] = [
-    np.dtype,
-    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"),
-    (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "?")),
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
 ]
 
 
@@ -76,7 +101,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 f"{path}: contains the Python object {found[1]}, which is not loaded because it could run code"
             ) from error
         raise CheckpointError(f"{path}: not a checkpoint, or damaged; download it again") from error
-    except (EOFError, RuntimeError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # damaged bytes lead the unpickler into errors of every kind
         raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)}); download it again") from error
     if not isinstance(contents, dict):
         raise CheckpointError(f"{path}: expected a dict of networks, got {type(contents).__name__}")

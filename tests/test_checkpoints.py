@@ -89,6 +89,49 @@ def test_published_checkpoints_load_with_the_scalars_of_numpy_1_and_2(tmp_path, 
     assert fresh["optimizer"].optimizer.state_dict()["state"][0]["step"] == 1
 
 
+class CraftedType:
+    """Pickled as a number type whose internals are replaced, which crashes the interpreter with the real one."""
+
+    def __reduce__(self):
+        return np.dtype, ("f8", False, True), (3, "<", ("a",), None, {}, -1, -1, 63)
+
+
+class WrongBytes:
+    """Pickled as a number of eight bytes with one byte."""
+
+    def __reduce__(self):
+        scalar, (kind, _) = np.float64(0).__reduce__()
+        return scalar, (kind, b"1")
+
+
+@pytest.mark.parametrize("content", [CraftedType(), WrongBytes()])
+def test_crafted_numbers_are_refused_or_harmless(tmp_path, content):
+    path = tmp_path / "crafted.pth.tar"
+    torch.save({"epoch": content}, path)
+    try:
+        read_checkpoint(path)
+    except CheckpointError as error:
+        assert "\n" not in str(error)  # noqa: PT017 - either outcome is right, a crash is not
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_damaged_checkpoints_are_refused_in_one_line(tmp_path):
+    good, path = tmp_path / "good.pth", tmp_path / "damaged.pth"
+    torch.save({"kp_detector": {"weight": torch.zeros(3)}, "epoch": 1}, good, _use_new_zipfile_serialization=False)
+    rng, data = np.random.default_rng(0), good.read_bytes()
+    refused = 0
+    for _ in range(150):
+        damaged = bytearray(data)
+        damaged[rng.integers(len(data))] = rng.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_checkpoint(path)
+        except CheckpointError as error:
+            refused += 1
+            assert "\n" not in str(error)  # noqa: PT017
+    assert refused > 50
+
+
 def pickle_as(module: str):
     """Pickle that writes NumPy's scalar constructor under another module name, as another version did."""
 
