@@ -24,27 +24,27 @@ from errors import UserError, first_line
 from modules.trainable import Optimiser, Trainable
 
 FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
-VGG19_FILE = "vgg19-dcbb9e9d.pth"
 
 log = logging.getLogger("checkpoints")
 
 
 class _NumberType:
-    """Stand-in for `numpy.dtype` in checkpoints: the real one would let a crafted file set its internals, which crashes
-    the interpreter."""
+    """Stand-in for `numpy.dtype` in checkpoints: the real one would let a crafted file set its internals, such as a
+    claim to hold Python objects."""
 
     CODES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "?")
 
     def __init__(self, code: object, *_: object):
         if code not in self.CODES:
             raise ValueError(f"expected a number type, got {code!r}")
-        self.type = np.dtype(str(code))
+        self.code = str(code)
+        self.type = np.dtype(self.code)
 
     def __setstate__(self, state: object) -> None:
-        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
-        if order not in ("<", ">", "|", "="):
-            raise ValueError(f"expected the byte order of a number type, got {order!r}")
-        self.type = self.type.newbyteorder(order)
+        order = next((order for order in "<>|=" if state == (3, order, None, None, None, -1, -1, 0)), None)
+        if order is None:
+            raise ValueError("expected the state of a number type")
+        self.type = np.dtype(order + self.code)
 
 
 def _number(kind: object, data: object) -> int | float | bool:

@@ -90,10 +90,10 @@ def test_published_checkpoints_load_with_the_scalars_of_numpy_1_and_2(tmp_path, 
 
 
 class CraftedType:
-    """Pickled as a number type whose internals are replaced, which crashes the interpreter with the real one."""
+    """Pickled as a number type with the flags of one that holds Python objects, which the real type accepts."""
 
     def __reduce__(self):
-        return np.dtype, ("f8", False, True), (3, "<", ("a",), None, {}, -1, -1, 63)
+        return np.dtype, ("f8", False, True), (3, "<", None, None, None, -1, -1, 63)
 
 
 class WrongBytes:
@@ -105,13 +105,11 @@ class WrongBytes:
 
 
 @pytest.mark.parametrize("content", [CraftedType(), WrongBytes()])
-def test_crafted_numbers_are_refused_or_harmless(tmp_path, content):
+def test_crafted_numbers_are_refused(tmp_path, content):
     path = tmp_path / "crafted.pth.tar"
     torch.save({"epoch": content}, path)
-    try:
+    with pytest.raises(CheckpointError, match="truncated or damaged"):
         read_checkpoint(path)
-    except CheckpointError as error:
-        assert "\n" not in str(error)  # noqa: PT017 - either outcome is right, a crash is not
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")
