@@ -13,7 +13,8 @@ from config.experiment import Config
 from config.load import load_config, load_preparation
 from config.options import RunOptions
 from config.preparation import PrepareConfig
-from errors import UserError
+from core.stop_signal import exit_status, interrupts_as_exceptions
+from errors import UserError, failure_of_machine
 
 # Imported after the experiment file has been checked: deep-learning libraries take seconds to load.
 MODES = {
@@ -109,15 +110,25 @@ def _load(entry: str) -> Callable[..., int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; a user mistake prints one message and returns status 2."""
+    """Entry point; a mistake of the user or a failure of the machine prints one line and returns status 2."""
     parsed = parse_arguments(arguments)
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if parsed.verbose else logging.INFO)
     for noisy in ("matplotlib", "PIL", "numba", "fsspec", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = logging.getLogger()
     try:
-        return run(parsed)
+        with interrupts_as_exceptions():
+            return run(parsed)
     except UserError as error:
-        logging.getLogger().error("error: %s", error, exc_info=parsed.verbose)
+        log.error("error: %s", error, exc_info=parsed.verbose)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        log.warning("stopped; what was finished is kept, run the same command again to resume")
+        return exit_status(interrupt)
+    except Exception as error:
+        if (failure := failure_of_machine(error)) is None:
+            raise
+        log.error("error: %s", failure, exc_info=parsed.verbose)
         return 2
 
 

@@ -1,11 +1,47 @@
-"""Ctrl-C and SIGTERM as a request to stop after the current step."""
+"""Ctrl-C and SIGTERM: as exceptions that end a mode, or as a request to stop after the current training step."""
 
 import logging
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
 log = logging.getLogger("train")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, raised like Ctrl-C so that temporary files are removed and workers end."""
+
+
+@contextmanager
+def interrupts_as_exceptions() -> Iterator[None]:
+    """Raise KeyboardInterrupt on Ctrl-C and `Terminated` on SIGTERM; the second signal kills the process at once.
+
+    Outside the main thread, which alone receives signals, nothing is changed.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+
+    previous = {number: signal.signal(number, receive) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def exit_status(interrupt: KeyboardInterrupt) -> int:
+    """Exit status of an interrupted program: 128 + the number of the signal."""
+    return 128 + (signal.SIGTERM if isinstance(interrupt, Terminated) else signal.SIGINT)
 
 
 class StopSignal:
@@ -20,7 +56,7 @@ class StopSignal:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> "StopSignal":
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in SIGNALS:
             self._previous[number] = signal.signal(number, self._receive)
         return self
 

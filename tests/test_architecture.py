@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "sync_batchnorm"},
+    {"parsing"},
     {"config"},
     {"modules", "faces"},
     {"core", "augmentation"},
