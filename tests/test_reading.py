@@ -1,3 +1,4 @@
+import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from output.video import write_video
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 24, 3), np.uint8)
+OPAQUE = np.full(RGB.shape[:2], 255, np.uint8)
 VIDEO = np.stack([np.full((32, 32, 3), 30 * t, np.uint8) for t in range(7)])
 
 
@@ -21,8 +23,8 @@ def test_frames_come_in_natural_order(tmp_path):
     ("name", "stored", "expected"),
     [
         ("grey.png", RGB[..., 0], RGB[..., :1]),
-        ("grey_alpha.png", RGB[..., :2], RGB[..., :1]),
-        ("rgba.png", np.dstack([RGB, RGB[..., :1]]), RGB),
+        ("grey_alpha.png", np.dstack([RGB[..., 0], OPAQUE]), RGB[..., :1]),
+        ("rgba.png", np.dstack([RGB, OPAQUE]), RGB),
         ("grey16.png", RGB[..., 0].astype(np.uint16) * 257, RGB[..., :1]),
         ("rgb.bmp", RGB, RGB),
         ("rgb16.tif", RGB.astype(np.uint16) * 257, RGB),
@@ -66,9 +68,21 @@ def test_strips_are_cut_into_frames_with_the_ratio_of_frame_shape(tmp_path):
     np.testing.assert_array_equal(frames, VIDEO)
     halves = list(read_frames(open_clip(tmp_path / "strip.png"), (64, 32, 3)))
     assert len(halves) == 14
-    iio.imwrite(tmp_path / "odd.png", np.zeros((32, 65, 3), np.uint8))
-    with pytest.raises(ClipError, match="65 x 32 cannot be cut into 2 equal frames"):
-        list(read_frames(open_clip(tmp_path / "odd.png"), None))
+
+
+def test_a_landscape_photograph_is_one_frame_and_not_a_strip(tmp_path):
+    for width, height in ((192, 108), (90, 60), (128, 64), (65, 32)):
+        photograph = cv2.resize(RNG.integers(0, 256, (4, 8, 3), np.uint8), (width, height))
+        iio.imwrite(tmp_path / "photo.png", photograph)
+        frames = list(read_frames(open_clip(tmp_path / "photo.png"), (64, 64, 3)))
+        np.testing.assert_array_equal(frames, [photograph])
+
+
+def test_a_strip_of_frames_that_change_a_little_is_cut(tmp_path):
+    picture = cv2.resize(RNG.integers(0, 256, (6, 6, 3), np.uint8), (40, 40))
+    moving = [picture[4:36, 4 - shift : 36 - shift] for shift in range(4)]
+    iio.imwrite(tmp_path / "strip.png", np.concatenate(moving, axis=1))
+    np.testing.assert_array_equal(list(read_frames(open_clip(tmp_path / "strip.png"), None)), moving)
 
 
 def test_a_single_image_is_a_clip_of_one_frame(tmp_path):
@@ -125,5 +139,8 @@ def test_broken_files_are_errors_that_name_them(tmp_path):
     with pytest.raises(ClipError, match=r"absent: no such clip"):
         open_clip(tmp_path / "absent")
     iio.imwrite(tmp_path / "float.tif", RGB.astype(np.float32))
-    with pytest.raises(ClipError, match="expected 8 or 16 bits per channel, got float32"):
+    iio.imwrite(tmp_path / "float_grey.tif", RGB[..., 0].astype(np.float32))
+    with pytest.raises(ClipError, match="float.tif: unreadable image .* 8-bit PNG"):
         read_image(tmp_path / "float.tif")
+    with pytest.raises(ClipError, match="expected 8 or 16 bits per channel, got 32; save it as an 8-bit PNG"):
+        read_image(tmp_path / "float_grey.tif")
