@@ -30,6 +30,7 @@ Frame = NDArray[np.uint8]
 
 log = logging.getLogger("clips")
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+warnings.filterwarnings("ignore", module="PIL")  # what Pillow says of damaged files, beside the error
 
 
 class ClipError(UserError):
