@@ -19,7 +19,7 @@ from errors import UserError, first_line
 from parsing.files import check_regular_file
 
 MIB = 2**20
-MAX_UNPACKED_BYTES = 2 * 2**30
+MAX_UNPACKED_BYTES = 2 * 2**30  # of archives and of files with holes; others need as much memory as they have bytes
 MAX_EXPANSION = 20  # weights hardly shrink when packed; a bomb grows by a factor of 1,000
 MAX_SMALL_BYTES = 64 * MIB  # unpacked in any case
 MAX_LAYERS = 3  # a zip archive around a tar archive that is compressed
@@ -68,9 +68,12 @@ def read_checkpoint(path: Path) -> Contents:
         CheckpointError: the file is missing, empty, truncated, no checkpoint, or contains Python objects.
     """
     try:
-        check_regular_file(path)
+        status = check_regular_file(path)
     except UserError as error:
         raise CheckpointError(str(error)) from error
+    stored = getattr(status, "st_blocks", status.st_size) * 512  # missing on Windows
+    if status.st_size > max(MAX_UNPACKED_BYTES, 2 * stored):
+        raise CheckpointError(f"{path}: {status.st_size // MIB} MiB that are mostly holes; download it again")
     layers: list[str] = []
     try:
         with path.open("rb") as file:

@@ -194,6 +194,14 @@ def test_a_small_file_that_unpacks_to_a_huge_one_is_refused_before_it_is_unpacke
     assert peak_mib() < before + 50
 
 
+def test_a_file_of_holes_is_refused(tmp_path):
+    size = 3 * 2**30
+    with (tmp_path / "x").open("wb") as file:
+        file.write(safetensors({"w": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}, b""))
+        file.truncate(size + 100)
+    assert "3072 MiB that are mostly holes" in refusal(tmp_path / "x")
+
+
 def test_archives_in_archives_are_refused_at_some_depth(tmp_path):
     path, data = tmp_path / "x", saved()
     for _ in range(4):
