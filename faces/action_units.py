@@ -84,6 +84,8 @@ def clip_action_units(
             estimate.
     """
     rules = rules or TableRules()
+    for remark in table.remarks:
+        notice(f"{table.name}: {remark}")
     rows, labels = _rows_of_frames(table, num_frames, frame_numbers)
     row_values = _values_of_rows(table, rules, notice)
     values = np.full((num_frames, *row_values.shape[1:]), np.nan)
@@ -153,7 +155,7 @@ def _values_of_rows(table: ActionUnitTable, rules: TableRules, notice: Callable[
         missing = f"{table.tool.name} ({table.tool.kind}) does not estimate {', '.join(unknown)}"
         if rules.unknown == "error":
             raise ValueError(
-                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {missing}; use a table of OpenFace or "
+                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {missing}; use a table of OpenFace 2 or "
                 f"py-feat, or take them as 0 with {rules.setting}unknown: zero"
             )
         notice(f"{missing}; taken as 0 ({rules.setting}unknown: zero)")
