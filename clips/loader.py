@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from clips.checks import frame_warnings, landmark_warning
 from clips.detectors import Detector, Extractor, action_unit_extractor, landmark_detector
-from clips.files import LANDMARK_SUFFIXES, find_file, find_table
+from clips.files import find_landmarks, find_table
 from clips.frame_cache import ARRAY_LOCK, CachedClip, FrameCache
 from clips.reading import Clip, ClipError
 from config.sections import DatasetParams
@@ -185,12 +185,12 @@ class ClipLoader:
     ) -> NDArray[np.float64]:
         frames = cached.frames()
         if path is None and self.params.keypoint_dir is not None:
-            path = find_file(self.params.keypoint_dir, clip.name, split, LANDMARK_SUFFIXES)
+            path = find_landmarks(self.params.keypoint_dir, clip.name, split)
         if path is None:
             onset = self._detect_landmarks(clip, cached, reference)
         else:
             with ARRAY_LOCK:
-                rows = read_landmarks(path)
+                rows = read_landmarks(path, self._warn_once)
             if len(rows) not in (1, len(frames)):
                 raise ClipError(f"{path}: expected landmarks of 1 or of all {len(frames)} frames, got {len(rows)}")
             if len(rows) == len(frames) and self.params.landmarks != "track":

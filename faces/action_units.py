@@ -109,6 +109,11 @@ def _rows_of_frames(
     table: ActionUnitTable, num_frames: int, frame_numbers: Sequence[int] | None
 ) -> tuple[list[int | None], list[int]]:
     """Row of each frame, from 0 (None: no row), and number of each frame."""
+    if num_frames > 1000 * (len(table.values) + 1):  # before memory is asked for
+        raise ValueError(
+            f"{table.name}: expected a row for each of {num_frames} frames, got {len(table.values)}; is a frame number "
+            "mistaken?"
+        )
     if not len(table.values) or (table.numbers is None and len(table.values) != num_frames):
         why = "" if table.numbers is not None else " (there is no column `frame`)"
         raise ValueError(f"{table.name}: expected a row for each of {num_frames} frames{why}, got {len(table.values)}")

@@ -157,6 +157,6 @@ def _without_index(header: tuple[str, ...], rows: list[Row]) -> list[Row]:
     """Rows without the numbers that R writes in front of them without a name in the header."""
     first = [row.cells[0] for row in rows]
     numbered = first in ([str(i) for i in range(start, start + len(rows))] for start in (0, 1))
-    if not rows or not numbered or any(len(_without_end(row.cells)) != len(header) + 1 for row in rows):
+    if len(rows) < 2 or not numbered or any(len(_without_end(row.cells)) != len(header) + 1 for row in rows):
         return rows
     return [Row(row.number, row.cells[1:]) for row in rows]
