@@ -21,6 +21,7 @@ from clips.frame_cache import ARRAY_LOCK, CachedClip, FrameCache
 from clips.reading import Clip, ClipError
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS
+from faces.action_unit_extraction import REVISION as PY_FEAT_REVISION
 from faces.action_unit_tables import parse_table
 from faces.action_units import TableRules, clip_action_units, read_action_units
 from faces.flow import REVISION, TrackingSettings
@@ -220,7 +221,7 @@ class ClipLoader:
                 "py-feat (for `animate`, --driving-au names a table)"
             )
         extractor = self.extractor
-        rows = self.cache.compute_once(cached, "action units of py-feat", lambda: extractor(cached.frames()))
+        rows = self.cache.compute_once(cached, f"py-feat {PY_FEAT_REVISION}", lambda: extractor(cached.frames()))
         table = parse_table(COLUMNS, rows.tolist(), f"py-feat of {clip.path}", rules.min_confidence)
         return clip_action_units(table, count, rules=rules, notice=self._warn_once)
 

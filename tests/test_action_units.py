@@ -381,7 +381,7 @@ def py_feat(monkeypatch):
     """A package `feat` whose detector reads AU12 from the red channel and AU01 from the first row's blue."""
     made = []
 
-    class Detectorv1:
+    class Detector:
         def __init__(self, **settings):
             made.append(settings)
 
@@ -395,7 +395,7 @@ def py_feat(monkeypatch):
             table["AU01"] = pictures[:, 2, 0].mean(axis=1)
             return table
 
-    package = SimpleNamespace(Detectorv1=Detectorv1)
+    package = SimpleNamespace(Detectorv1=object, Detectorv2=Detector)
     monkeypatch.setitem(sys.modules, "feat", package)
     action_unit_extraction._load_detector.cache_clear()
     yield SimpleNamespace(made=made, package=package)
@@ -414,13 +414,16 @@ def test_py_feat_extracts_a_table(py_feat):
     np.testing.assert_allclose(table.values[:, table.columns.index((1, "both"))], [0, 0, 1])
     extract_action_units(frames)
     assert len(py_feat.made) == 1, "networks are loaded once"
-    assert py_feat.made[0]["au_model"] == "xgb"
+    assert py_feat.made == [{"identity_model": None, "device": "cpu"}], "which knows no other models"
 
 
-def test_the_older_name_of_the_detector_is_supported(py_feat):
-    py_feat.package.Detector = py_feat.package.Detectorv1
-    del py_feat.package.Detectorv1
+@pytest.mark.parametrize("name", ["Detectorv1", "Detector"])
+def test_older_detectors_are_used_where_there_is_no_newer_one(py_feat, name):
+    detector = py_feat.package.Detectorv2
+    del py_feat.package.Detectorv2, py_feat.package.Detectorv1
+    setattr(py_feat.package, name, detector)
     assert extract_action_units(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, len(COLUMNS))
+    assert py_feat.made[0]["au_model"] == "xgb"
 
 
 @pytest.mark.parametrize(
@@ -441,6 +444,6 @@ def test_weights_that_cannot_be_loaded_are_named(py_feat, monkeypatch):
     def refuse(self, **settings):
         raise OSError("no network")
 
-    monkeypatch.setattr(py_feat.package.Detectorv1, "__init__", refuse)
+    monkeypatch.setattr(py_feat.package.Detectorv2, "__init__", refuse)
     with pytest.raises(RuntimeError, match=r"weights of py-feat cannot be loaded \(no network\)"):
         extract_action_units(np.zeros((1, 8, 8, 3), np.uint8))
