@@ -47,23 +47,29 @@ class Table:
     rows: tuple[Row, ...]
 
 
-def read_cells(path: Path, *, tab: str | None = None) -> list[list[str]]:
+def read_tabs(path: Path) -> dict[str, list[list[str]]]:
     """Read all cells of a table, blank rows included, so that item 0 is row 1; blank rows at the end are left out.
 
     The format is recognised by content, whatever the file's name: an Excel workbook, else text (see `split_cells`).
 
-    Args:
-        tab: sheet of a workbook; None: the first.
     Returns:
-        Text of the cells without surrounding blanks. The rows of a text may have different lengths.
+        Text of the cells without surrounding blanks, by name of the workbook's sheet; a text has one, without a name,
+        and its rows may have different lengths.
     Raises:
         UserError: unreadable, no table, or larger than makes sense.
     """
     data = read_file(path, max_bytes=MAX_BYTES)
-    cells = read_workbook(data, path, tab) if is_workbook(data) else split_cells(decode_text(data, path), path)
+    if is_workbook(data):
+        return read_workbook(data, path)
+    cells = split_cells(decode_text(data, path), path)
     while cells and not any(cells[-1]):
         cells.pop()
-    return cells
+    return {"": cells}
+
+
+def read_cells(path: Path) -> list[list[str]]:
+    """Read all cells of a text or of the first sheet of a workbook, as `read_tabs`."""
+    return next(iter(read_tabs(path).values()))
 
 
 def read_rows(path: Path) -> list[Row]:

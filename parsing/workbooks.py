@@ -22,31 +22,24 @@ def is_workbook(data: bytes) -> bool:
     return data.startswith((ZIP, OLE))
 
 
-def read_workbook(data: bytes, path: Path, tab: str | None) -> list[list[str]]:
-    """Read one sheet of an .xlsx or .xls workbook; all rows have the same number of cells.
+def read_workbook(data: bytes, path: Path) -> dict[str, list[list[str]]]:
+    """Read the sheets of an .xlsx or .xls workbook; all rows of a sheet have the same number of cells.
 
     Args:
         data: content of the file.
         path: for messages.
-        tab: name of the sheet; None, or a workbook with a single sheet: the first.
     Returns:
-        Text of the cells, numbers without needless decimals; empty for empty cells, error values and formulas without a
-        stored result.
+        Text of the cells by name of the sheet, numbers without needless decimals; empty for empty cells, error values
+        and formulas without a stored result. Empty rows at the end are left out.
     Raises:
-        UserError: damaged, protected by a password, too large, or without such a sheet.
+        UserError: damaged, protected by a password, too large, or without a sheet.
     """
-    kind = _xlsx_rows if data.startswith(ZIP) else _xls_rows
-    rows: list[list[str]] = []
-    filled = width = 0
     try:
-        for row in kind(data, path, tab):
-            cells = [_text(value) for value in row]
-            while cells and not cells[-1]:
-                cells.pop()
-            rows.append(cells)
-            filled, width = (len(rows), max(width, len(cells))) if cells else (filled, width)
-            if len(rows) > MAX_ROWS or filled * width > MAX_CELLS:
-                raise UserError(f"{path}: expected at most {MAX_CELLS} cells; remove what is not needed")
+        sheets = _xlsx_sheets(data, path) if data.startswith(ZIP) else _xls_sheets(data, path)
+        room, tables = MAX_CELLS, {}
+        for name, rows in sheets.items():
+            tables[name] = _read_rows(rows, room, path)
+            room -= sum(map(len, tables[name]))
     except UserError:
         raise
     except Exception as error:  # openpyxl and xlrd raise errors of many kinds on damaged files
@@ -54,10 +47,31 @@ def read_workbook(data: bytes, path: Path, tab: str | None) -> list[list[str]]:
             f"{path}: expected a readable Excel workbook ({first_line(error)}); open it in a spreadsheet program and "
             "save it again as .xlsx or .csv"
         ) from error
-    return [cells + [""] * (width - len(cells)) for cells in rows[:filled]]
+    if not tables:
+        raise UserError(f"{path}: expected a workbook with a sheet, found none")
+    return tables
 
 
-def _xlsx_rows(data: bytes, path: Path, tab: str | None) -> Iterator[Sequence[Any]]:
+def _read_rows(rows: Iterator[Sequence[Any]], room: int, path: Path) -> list[list[str]]:
+    """Text of the cells of a sheet.
+
+    Args:
+        room: largest number of cells.
+    """
+    read: list[list[str]] = []
+    filled = width = 0
+    for row in rows:
+        cells = [_text(value) for value in row]
+        while cells and not cells[-1]:
+            cells.pop()
+        read.append(cells)
+        filled, width = (len(read), max(width, len(cells))) if cells else (filled, width)
+        if len(read) > MAX_ROWS or filled * width > room:
+            raise UserError(f"{path}: expected at most {MAX_CELLS} cells; remove what is not needed")
+    return [cells + [""] * (width - len(cells)) for cells in read[:filled]]
+
+
+def _xlsx_sheets(data: bytes, path: Path) -> dict[str, Iterator[Sequence[Any]]]:
     import openpyxl
 
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -68,24 +82,24 @@ def _xlsx_rows(data: bytes, path: Path, tab: str | None) -> Iterator[Sequence[An
                 "right file?"
             )
     book = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-    sheets = {sheet.title: sheet for sheet in book.worksheets}
-    sheet = sheets[_choose_tab(list(sheets), path, tab)]
-    sheet.reset_dimensions()  # the size that the file states may be wrong
-    yield from sheet.iter_rows(values_only=True)
+    for sheet in book.worksheets:
+        sheet.reset_dimensions()  # the size that the file states may be wrong
+    return {sheet.title: sheet.iter_rows(values_only=True) for sheet in book.worksheets}
 
 
-def _xls_rows(data: bytes, path: Path, tab: str | None) -> Iterator[Sequence[Any]]:
+def _xls_sheets(data: bytes, path: Path) -> dict[str, Iterator[Sequence[Any]]]:
     import xlrd
 
     if "EncryptedPackage".encode("utf-16-le") in data:
         raise UserError(f"{path}: protected by a password; remove the protection and save it again")
-    book = xlrd.open_workbook(file_contents=data, logfile=io.StringIO(), on_demand=True, ragged_rows=True)
-    sheet = book.sheet_by_name(_choose_tab(book.sheet_names(), path, tab))
-    for r in range(sheet.nrows):
-        yield [
-            _xls_value(kind, value, book.datemode)
-            for kind, value in zip(sheet.row_types(r), sheet.row_values(r), strict=True)
-        ]
+    book = xlrd.open_workbook(file_contents=data, logfile=io.StringIO(), ragged_rows=True)
+
+    def rows(sheet: Any) -> Iterator[Sequence[Any]]:
+        for r in range(sheet.nrows):
+            cells = zip(sheet.row_types(r), sheet.row_values(r), strict=True)
+            yield [_xls_value(kind, value, book.datemode) for kind, value in cells]
+
+    return {sheet.name: rows(sheet) for sheet in book.sheets()}
 
 
 def _xls_value(kind: int, value: Any, datemode: int) -> Any:
@@ -99,16 +113,6 @@ def _xls_value(kind: int, value: Any, datemode: int) -> Any:
     if kind == xlrd.XL_CELL_BOOLEAN:
         return bool(value)
     return None if kind == xlrd.XL_CELL_ERROR else value
-
-
-def _choose_tab(names: list[str], path: Path, tab: str | None) -> str:
-    if not names:
-        raise UserError(f"{path}: expected a workbook with a sheet, found none")
-    if tab is None or len(names) == 1:
-        return names[0]
-    if tab not in names:
-        raise UserError(f"{path}: expected the sheet {tab!r}, found {', '.join(names)}")
-    return tab
 
 
 def _text(value: Any) -> str:

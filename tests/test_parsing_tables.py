@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 
 from errors import UserError
-from parsing.tables import read_cells, read_rows, read_table, to_number
+from parsing.tables import read_cells, read_rows, read_table, read_tabs, to_number
 
 CELLS = [["名字", "Müller", "a b"], ["1", "2.5", "x"], ["2", "-3", "y"]]
 
@@ -114,9 +114,7 @@ def test_other_text_is_no_number(cell):
 def test_workbooks_are_recognised_by_content(tmp_path, name):
     (tmp_path / name).write_bytes(workbook([["a", "b"], [1.0, 2.5], [None, "#DIV/0!"]], second=[["c"], [True]]))
     assert read_cells(tmp_path / name) == [["a", "b"], ["1", "2.5"]]
-    assert read_cells(tmp_path / name, tab="second") == [["c"], ["True"]]
-    with pytest.raises(UserError, match="expected the sheet 'third', found Sheet, second"):
-        read_cells(tmp_path / name, tab="third")
+    assert read_tabs(tmp_path / name)["second"] == [["c"], ["True"]]
 
 
 @pytest.mark.parametrize("name", ["a.xlsx", "a.xls"])
