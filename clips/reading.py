@@ -13,6 +13,7 @@ from natsort import natsorted
 
 from clips.pictures import IMAGE_SUFFIXES, ClipError, Frame, is_sequence, read_image
 from clips.videos import VIDEO_SUFFIXES, animation_rate, read_animation, read_video, video_rate
+from parsing.folders import data_entries, is_leftover
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -73,6 +74,12 @@ def open_clip(path: Path) -> Clip:
     if path.is_dir():
         frames = natsorted((p for p in path.iterdir() if _has_suffix(p, IMAGE_SUFFIXES)), key=lambda p: p.name)
         if not frames:
+            if inside := _inner_clip(path):
+                prepare = f"--mode prepare --config config/prepare-folder.yaml --set prepare_params.root_dir={path}"
+                raise ClipError(
+                    f"{path}: expected frames, found the clip {inside} one level too deep; move such clips up, or "
+                    f"prepare them by {prepare}"
+                )
             inner = ", ".join(sorted(p.name for p in path.iterdir())[:3]) or "nothing"
             raise ClipError(f"{path}: expected frames ({', '.join(sorted(IMAGE_SUFFIXES))}), found {inner}")
         return Clip(path.name, path, tuple(frames))
@@ -84,15 +91,26 @@ def open_clip(path: Path) -> Clip:
     return Clip(path.stem, path)
 
 
+def _inner_clip(folder: Path) -> str | None:
+    """Name of a folder of frames or a video inside a folder; None if there is none."""
+    for path in sorted(folder.iterdir()):
+        if not is_leftover(path) and (
+            _has_suffix(path, VIDEO_SUFFIXES)
+            or (path.is_dir() and any(_has_suffix(frame, IMAGE_SUFFIXES) for frame in path.iterdir()))
+        ):
+            return path.name
+    return None
+
+
 def find_clips(folder: Path) -> list[Clip]:
-    """Find all clips of a folder, in natural order; hidden files and files of other types are ignored.
+    """Find all clips of a folder, in natural order, without files of other types and what `data_entries` leaves out.
 
     Raises:
         ClipError: there is no such folder, it holds no clips, or two of the same name.
     """
     if not folder.is_dir():
         raise ClipError(f"{folder}: no such folder of clips; set dataset_params.root_dir")
-    entries = (p for p in folder.iterdir() if not p.name.startswith("."))
+    entries = data_entries(folder)
     clips = [open_clip(p) for p in entries if p.is_dir() or _has_suffix(p, IMAGE_SUFFIXES | VIDEO_SUFFIXES)]
     if not clips:
         raise ClipError(f"{folder}: no clips; expected folders of frames, videos or strips")

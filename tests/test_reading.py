@@ -103,10 +103,34 @@ def test_hidden_files_and_other_types_are_ignored(tmp_path):
     assert [len(clip.frames) for clip in clips] == [1, 1]
 
 
-def test_an_empty_folder_is_an_error_that_names_it(tmp_path):
+def test_a_folder_without_frames_is_an_error_that_names_it(tmp_path):
     (tmp_path / "s1" / "micro").mkdir(parents=True)
     with pytest.raises(ClipError, match=r"s1: expected frames .*, found micro"):
         find_clips(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["micro/1.png", "micro.mp4"])
+def test_clips_one_level_too_deep_are_named_with_the_way_to_prepare_them(tmp_path, inner):
+    (tmp_path / "s1" / inner).parent.mkdir(parents=True)
+    (tmp_path / "s1" / inner).write_bytes(b"x")
+    with pytest.raises(ClipError, match=r"found the clip micro.* one level too deep; .*root_dir=.*s1$"):
+        find_clips(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "new folder"])
+def test_leftovers_beside_clips_are_counted_and_ignored(tmp_path, caplog, name):
+    (tmp_path / "a").mkdir()
+    iio.imwrite(tmp_path / "a" / "1.png", RGB)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "desktop.ini").write_bytes(b"")
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "gone").symlink_to(tmp_path / "unmounted" / "gone")
+    for _ in range(2):
+        assert [clip.name for clip in find_clips(tmp_path)] == ["a"]
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}: 3 ignored: ")
+    assert f"gone (a link to {tmp_path}/unmounted/gone, which does not exist)" in line
+    assert f"{name} (" in line
 
 
 @pytest.mark.parametrize(

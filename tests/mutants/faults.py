@@ -761,8 +761,13 @@ FACES = [
         "faces",
         "faces/action_unit_tables.py",
         "tests/test_action_units.py",
-        ("probabilities are a fifth", "value / tool.top", "value / 5"),
+        ("probabilities are a fifth", "return values / tool.top", "return values / 5"),
         ("sure rows are left out", "confidence < min_confidence", "confidence > min_confidence"),
+    ),
+    *_faults(
+        "faces",
+        "faces/action_unit_tools.py",
+        "tests/test_action_units.py",
         ("blinks are lost", "_SAME_MOVEMENT = {43: 45}", "_SAME_MOVEMENT = {}"),
     ),
     *_faults(
