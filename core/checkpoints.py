@@ -1,9 +1,9 @@
 """Checkpoint files of this program and of the published code bases, read without running any code in them.
 
 A checkpoint is a dict. Its top level holds the state dict of each network under its published name, the optimisers,
-`epoch` (the last finished one) and, in ours, `format`, `family`, `step` (finished steps of the next epoch) and
-`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to resume.
-Ours contain tensors, numbers, text, lists and dicts only.
+`epoch` (the last finished one) and, in ours, `format`, `family`, `config`, `step` and `pairs` (finished ones of the
+next epoch) and `total_steps`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is
+needed to resume. Ours contain tensors, numbers, text, lists and dicts only.
 """
 
 import logging
@@ -74,12 +74,11 @@ def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
         UserError: the disk is full or not writable.
     """
     try:
-        with replacing_file(path, "make room and resume from the previous checkpoint") as temporary:
-            torch.save(dict(contents), temporary)
-    except RuntimeError as error:  # raised by torch if the disk is full
-        raise CheckpointError(
-            f"{path}: could not be written ({first_line(error)}); make room and resume from the previous checkpoint"
-        ) from error
+        with replacing_file(path, "make room") as temporary, temporary.open("wb") as file:
+            torch.save(dict(contents), file)
+    except RuntimeError as error:  # raised by torch after an error of the file
+        reason = error.__context__.strerror if isinstance(error.__context__, OSError) else first_line(error)
+        raise CheckpointError(f"{path}: could not be written ({reason}); make room") from error
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
