@@ -175,6 +175,8 @@ class TrainParams(Section):
     """Worker processes of the data loader; 0 loads in the training process."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints; the last epoch is always saved."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
     precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(_number_to_text)] = "32"
@@ -214,6 +216,8 @@ class TrainAVDParams(Section):
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (70, 90)
     """Epochs at which the learning rate is divided by ten."""
     lr: PositiveFloat = 1e-3
@@ -239,6 +243,8 @@ class TrainAUParams(Section):
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
     epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (12, 17)

@@ -150,6 +150,7 @@ def loop(section: str, probe: see.Probe) -> dict[str, Entry]:
         f"{section}.epoch_milestones": Entry(probe, [1]),
         f"{section}.batch_size": Entry(probe, 4),
         f"{section}.checkpoint_freq": Entry(probe, 1),
+        f"{section}.checkpoint_minutes": Entry(probe, 1e-9),
     }
 
 
