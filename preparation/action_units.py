@@ -3,7 +3,7 @@
 Legend: R frames of the release that are used, T frames that are written, 17 action units, 2 sides.
 """
 
-import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -63,8 +63,8 @@ def coded_curves(
         ValueError: the code cannot be read, or onset, apex and offset are not in order.
     """
     assert record.facs is not None, "callers check for a code"
-    units = parse_code(record.facs, alternatives="flag", others="leave_out")
-    remarks = _ignored_parts(record.facs, units)
+    remarks: list[Remark] = []
+    units = _parse_recorded_code(record, remarks.append)
     count = len(timing.used)
     apex, offset = timing.apex, count - 1 if timing.offset is None else timing.offset
     if apex is None:
@@ -100,15 +100,16 @@ def table_text(values: NDArray[np.float64]) -> str:
     return csv_text(("frame", *columns), rows)
 
 
-def _ignored_parts(code: str, units: list[CodedUnit]) -> list[Remark]:
-    """Remarks on the parts of a code that do not move."""
-    named = {int(number) for number in re.findall(r"(?<![=.\d])\d+", code)}
-    unknown = ", ".join(f"AU{number}" for number in sorted(named - set(ACTION_UNITS)))
-    alternatives = ", ".join(f"AU{unit.au}" for unit in units if unit.alternative)
-    return [
-        *([Remark(f"FACS code {code}", f"{unknown} left out, because no network uses it")] if unknown else []),
-        *([Remark(f"FACS code {code}", f"first alternative used; {alternatives} left out")] if alternatives else []),
-    ]
+def _parse_recorded_code(record: ClipRecord, remark: Callable[[Remark], None]) -> list[CodedUnit]:
+    """Units of a record's code, with remarks on parts that do not move, unless the record has these already."""
+    code = record.facs or ""
+    notices: list[str] = []
+    units = parse_code(code, alternatives="flag", others="leave_out", notice=notices.append)
+    known = {earlier.done for earlier in record.remarks}
+    for text in notices:
+        if text not in known:
+            remark(Remark(f"FACS code {code}", text))
+    return units
 
 
 def _farthest_frame(landmarks: NDArray[np.float64], timing: Timing, offset: int) -> int:

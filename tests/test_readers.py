@@ -14,8 +14,10 @@ from config.preparation import PrepareParams
 from errors import UserError
 from faces.facs import parse_code
 from faces.landmarks import read_landmarks
+from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, Listing
 from preparation.readers import KINDS, data_sets, read_data_set
+from preparation.timing import clip_timing
 from tests import data_set_layouts
 from tests.conftest import face_landmarks, write_clip
 from tests.data_set_layouts import (
@@ -394,13 +396,14 @@ def test_correct_rows_of_4dme_are_not_exchanged(tmp_path):
 @pytest.mark.parametrize(
     ("code", "facs", "done"),
     [
-        ("R12 or R14", "R12 or R14", "the first of the alternatives is used; the code keeps all"),
-        ("4(k)+7", "4(k)+7", "units marked (k) are used like the others; the code keeps the mark"),
-        ("4\N{FULLWIDTH COMMA}7", "4,7", "4,7: full-width comma replaced"),
-        ("4+24", "4+24", "action units that no network uses are ignored; the code keeps them"),
+        ("R12 or R14", "R12 or R14", "first alternative used; R14 left out"),
+        ("4(k)+7", "4(k)+7", "AU4(k) marked as optional; used like the others"),
+        ("4+24", "4+24", "AU24 left out, because no network uses it"),
         ("?", None, "no FACS code: the coders give none"),
-        ("4+x", None, "no FACS code: FACS code '4+x': expected action units such as 4+L12B or AU4=2.0,L12=1, got 'x'"),
-        ("12B+L12C", None, "no FACS code: FACS code '12B+L12C': AU12: expected one intensity on each side, got two"),
+        ("4+x", "4+x", "'x' left out: no action unit"),
+        ("x", None, "no FACS code: FACS code 'x': expected action units such as 4+L12B or AU4=2.0,L12=1, got 'x'"),
+        ("12B+L12C", "12B+L12C", "left out: AU12: expected one intensity on each side, got two"),
+        ("24+16", "24+16", "AU24, AU16 left out, because no network uses it"),
     ],
 )
 def test_unusual_facs_codes_get_a_remark(code, facs, done, tmp_path):
@@ -408,11 +411,17 @@ def test_unusual_facs_codes_get_a_remark(code, facs, done, tmp_path):
     clip = read_data_set("samm", tmp_path / "set").clips[0]
     assert clip.facs == facs
     assert remarks(clip) == [(f"SAMM_Micro_FACS_Codes_v2.xlsx, row 15, Action Units: {code}", done)]
-    if facs:
-        assert parse_code(facs, alternatives="flag", others="leave_out")
 
 
-@pytest.mark.parametrize("code", ["7B", "L2", "R14A", "R12 + R15", 4, "4+7", "AU 1+2", None])
+def test_a_remark_on_a_code_is_in_the_report_once(tmp_path):
+    make_samm(tmp_path / "set", edit=set_cell(15, "Action Units", "4+24"))
+    record = read_data_set("samm", tmp_path / "set").clips[0]
+    units = coded_curves(record, clip_timing(record, trim=True, length=None), np.zeros((8, 68, 2)), 2.0)
+    assert not units.remarks
+    assert [remark.done for remark in record.remarks] == ["AU24 left out, because no network uses it"]
+
+
+@pytest.mark.parametrize("code", ["7B", "L2", "12R", "R12 + R15", 4, "4\N{FULLWIDTH COMMA}7", "AU 1+2", None])
 def test_usual_facs_codes_get_no_remark(code, tmp_path):
     make_samm(tmp_path / "set", edit=set_cell(15, "Action Units", code))
     clip = read_data_set("samm", tmp_path / "set").clips[0]

@@ -11,7 +11,7 @@ from preparation.readers.sheets import Row, Unreadable
 MissingApex = Literal["leave", "midpoint"]
 """Apex where the release gives none: None, or halfway from onset to offset as in tvaranka/meb."""
 
-_COMMAS = str.maketrans({"\N{FULLWIDTH COMMA}": ","})
+_SHOWN = 200  # characters of a code in a remark
 
 
 @dataclass(frozen=True)
@@ -140,26 +140,17 @@ def read_rate(row: Row, column: str) -> float | None:
 
 
 def read_facs(row: Row, column: str) -> tuple[str | None, tuple[Remark, ...]]:
-    """FACS code of a row, with remarks; None for a code that `parse_code` cannot read."""
+    """FACS code of a row as it is written, with remarks on parts that are left out or do not move as written; None for
+    a code of which `parse_code` can read no part."""
     text = row.text(column)
     if text is None:
         return None, ()
-    found = f"{row.where}, {column}: {text}"
-    remarks = []
+    found = f"{row.where}, {column}: {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"
     if text == "?":
         return None, (Remark(found, "no FACS code: the coders give none"),)
-    if (plain := text.translate(_COMMAS)) != text:
-        remarks.append(Remark(found, f"{plain}: full-width comma replaced"))
+    notices: list[str] = []
     try:
-        units = parse_code(plain, alternatives="flag", others="leave_out")
+        parse_code(text, alternatives="flag", others="leave_out", notice=notices.append)
     except ValueError as error:
         return None, (Remark(found, f"no FACS code: {error}"),)
-    if any(unit.alternative for unit in units):
-        remarks.append(Remark(found, "the first of the alternatives is used; the code keeps all"))
-    if any(unit.optional for unit in units):
-        remarks.append(Remark(found, "units marked (k) are used like the others; the code keeps the mark"))
-    try:
-        parse_code(plain, alternatives="flag")
-    except ValueError:
-        remarks.append(Remark(found, "action units that no network uses are ignored; the code keeps them"))
-    return plain, tuple(remarks)
+    return text, tuple(Remark(found, notice) for notice in notices)
