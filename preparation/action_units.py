@@ -53,14 +53,15 @@ def coded_curves(
     """Curves that rise from the onset to the apex and fall to the offset, with the intensities of the code.
 
     Where the release gives no apex, the frame is used in which the landmarks, without head motion, are farthest from
-    the onset.
+    the onset. Where the apex is the onset, the recording began at the apex, and the curves only fall.
 
     Args:
         record: with a FACS code.
         landmarks: (T, 68, 2), pixels of the written frames.
         default_intensity: 0 to 5, for units without an intensity in the code.
     Raises:
-        ValueError: the code cannot be read, or onset, apex and offset are not in order.
+        ValueError: the code cannot be read, onset, apex and offset are not in order, or the apex is the onset although
+            there are frames before it.
     """
     assert record.facs is not None, "callers check for a code"
     remarks: list[Remark] = []
@@ -75,7 +76,13 @@ def coded_curves(
         remarks.append(Remark("no offset", f"the last frame, {record.frame_numbers[-1]}"))
     offset = max(offset, apex + 1)  # in some releases a clip ends at its apex
     length = max(count, offset + 1)
-    curves = intensity_curves(units, timing.onset, apex, offset, length, default=default_intensity / MAX_INTENSITY)
+    default = default_intensity / MAX_INTENSITY
+    if apex > timing.onset:
+        curves = intensity_curves(units, timing.onset, apex, offset, length, default=default)
+    elif timing.onset > 0:
+        raise ValueError("the apex is the onset, and the course up to it is unknown; use `trim: true`")
+    else:
+        curves = intensity_curves(units, 0, 1, offset + 1, length + 1, default=default)[1:]
     return ActionUnits(timing.interpolate(curves[:count].astype(np.float64)), "code", tuple(remarks))
 
 
