@@ -6,14 +6,13 @@ from typing import Literal
 
 from faces.facs import parse_code
 from preparation.clip_record import ClipRecord, Remark
-from preparation.readers.sheets import Row, Unreadable, shown
+from preparation.readers.sheets import Row, Unreadable, shortened
 
 MissingApex = Literal["leave", "midpoint"]
 """Apex where the release gives none: None, or halfway from onset to offset as in tvaranka/meb."""
 
 LONGEST = 0.5
 """Seconds of a micro-expression (Yan et al., Journal of Nonverbal Behavior, 2013)."""
-_SHOWN = 200  # characters of a code in a remark
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ def read_movement(row: Row, columns: MovementColumns, numbers: tuple[int, ...], 
     if columns.apex is None:
         found, problem = "apex: the release gives none", None
     else:
-        found = f"{row.where}, {columns.apex}: {row.cells.get(columns.apex) or 'empty'}"
+        found = f"{row.where}, {columns.apex}: {shortened(row.cells.get(columns.apex, '')) or 'empty'}"
         problem = _apex_problem(apex, onset, offset, numbers)
         if problem is None:
             falls = (Remark(found, "the onset itself: the first frame is the strongest"),) if apex == onset else ()
@@ -171,7 +170,7 @@ def read_rate(row: Row, column: str) -> float | None:
     """
     fps = row.number_in(column)
     if fps is not None and not 0 < fps < math.inf:
-        raise Unreadable(f"{column}: expected frames per second, got {shown(row.cells[column])[1:-1]}")
+        raise Unreadable(f"{column}: expected frames per second, got {shortened(row.cells[column])}")
     return fps
 
 
@@ -181,7 +180,7 @@ def read_facs(row: Row, column: str) -> tuple[str | None, tuple[Remark, ...]]:
     text = row.text(column)
     if text is None:
         return None, ()
-    found = f"{row.where}, {column}: {text if len(text) <= _SHOWN else text[:_SHOWN] + '...'}"
+    found = f"{row.where}, {column}: {shortened(text)}"
     if text == "?":
         return None, (Remark(found, "no FACS code: the coders give none"),)
     notices: list[str] = []

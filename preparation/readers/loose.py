@@ -34,7 +34,7 @@ from preparation.readers.labels import (
     with_movement,
 )
 from preparation.readers.layout import has_colour, subfolders
-from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
+from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet, shown
 
 ANNOTATIONS = "annotations.csv"
 COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs")
@@ -110,7 +110,7 @@ def _read_annotations(
         known = alike.get(normalised_name(row.cells["name"]), [])
         exact = [path for path in known if _name(path) == row.cells["name"]]
         if not (exact or len(known) == 1):
-            left_out.append(LeftOut(row.where, f"no clip {row.cells['name']!r} in {root}"))
+            left_out.append(LeftOut(row.where, f"no clip {shown(row.cells['name'])} in {root}"))
             continue
         path = (exact or known)[0]
         if not exact:

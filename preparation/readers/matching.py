@@ -16,7 +16,7 @@ from preparation.readers.description import (
 from preparation.readers.finding import find_parts, find_sheet
 from preparation.readers.labels import in_order
 from preparation.readers.layout import ClipFolder, Frames
-from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
+from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet, shortened
 
 Labelled = tuple[ClipFolder, Row]
 FramesOf = Callable[[ClipFolder], Frames]
@@ -66,7 +66,7 @@ def match_rows(
     named = set(keys)
     labelled = [(folders[key], row) for key, row in zip(keys, rows, strict=True) if key in folders]
     left_out = [
-        LeftOut(row.where, f"no folder {'/'.join(columns.folder_names(row))}")
+        LeftOut(row.where, f"no folder {shortened('/'.join(columns.folder_names(row)))}")
         for key, row in zip(keys, rows, strict=True)
         if key not in folders
     ]

@@ -77,7 +77,7 @@ class Row:
 
     def with_cell(self, column: str, value: str, done: str) -> "Row":
         """This row with another value in a cell, and a remark on the change."""
-        remark = Remark(f"{self.where}, {column}: {self.cells[column] or 'empty'}", done)
+        remark = Remark(f"{self.where}, {column}: {shortened(self.cells[column]) or 'empty'}", done)
         return replace(self, cells=self.cells | {column: value}, remarks=(*self.remarks, remark))
 
 
@@ -160,9 +160,14 @@ def has_columns(path: Path, columns: Collection[str]) -> bool:
     return any(_is_complete(table, columns) for table in tables.values())
 
 
+def shortened(cell: str) -> str:
+    """Text of a cell for a message, cut where it is long."""
+    return cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "..."
+
+
 def shown(cell: str) -> str:
-    """Text of a cell in quotes for a message, cut where it is long."""
-    return repr(cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "...")
+    """As `shortened`, in quotes."""
+    return repr(shortened(cell))
 
 
 def _choose_table(tables: Mapping[str, Table], columns: Collection[str], tab: str | None, path: Path) -> Table:
@@ -199,7 +204,7 @@ def _header_position(table: Table, columns: Collection[str], path: Path) -> int:
     there = {_normalised(cell) for cell in table[at]}
     missing = [name for key, name in wanted.items() if key not in there]
     if missing:
-        found = ", ".join(name for name in table[at] if name)
+        found = ", ".join(shortened(name) for name in table[at] if name)
         raise UserError(f"{path}: expected the column {' and '.join(map(repr, missing))}, found {found[:400]}")
     return at
 
