@@ -1086,6 +1086,24 @@ def test_videos_have_their_own_frame_rate_and_count_from_0(tmp_path):
     assert read_data_set("video", tmp_path / "bob_1.mp4").clips[0].name == "bob_1"
 
 
+def test_videos_in_subfolders_are_named_after_them(tmp_path):
+    root = tmp_path / "CASME2_compressed"
+    for folder in ("sub01", "sub02", "__MACOSX"):
+        (root / folder).mkdir(parents=True)
+    for name in ("sub01/EP02_01f", "sub01/EP10_2", "sub02/EP02_01f"):
+        write_video(root / f"{name}.mp4")
+    write_video(root / "__MACOSX" / "x.mp4")
+    np.save(root / "sub02" / "EP02_01f.npy", face_landmarks())
+    write_sheet(root / "annotations.csv", [["name", "onset", "offset", "facs"], ["sub02_EP02_01f", 0, 6, "R12"]])
+    clips = read_data_set("video", root).clips
+    assert [(clip.name, clip.subject, clip.facs) for clip in clips] == [
+        ("sub01_EP02_01f", "sub01", None),
+        ("sub01_EP10_2", "sub01", None),
+        ("sub02_EP02_01f", "sub02", "R12"),
+    ]
+    assert clips[2].landmarks == root / "sub02" / "EP02_01f.npy"
+
+
 # --- real clips -------------------------------------------------------------------------------------------------------
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="the real clips are not part of the repository")
