@@ -101,7 +101,7 @@ class PrepareParams(Section):
     root_dir: FilePath
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
-    """Coding sheet; null: found by its documented name in `root_dir` or beside it."""
+    """Coding sheet; null: found by its documented name, or else by its columns, in `root_dir` or beside it."""
     release: str | None = None
     """Subfolder of `root_dir` to read if it contains several releases, such as `CASME2_RAW_selected`."""
     missing_apex: Literal["motion", "midpoint"] = "motion"
