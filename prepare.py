@@ -4,6 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from functools import partial
 
 import yaml
@@ -32,16 +33,12 @@ def prepare(config: PrepareConfig, options: RunOptions) -> int:
     """Prepare a data set. Results of an earlier run are kept, except those whose inputs or settings have changed.
 
     Returns:
-        Exit status: 0, or 130 after Ctrl-C.
+        Exit status, 0.
     Raises:
         UserError: the data set or its sheet cannot be read, no clip can be prepared, or the output cannot be written.
     """
     params = config.prepare_params
-    try:
-        prepare_listing(_listing(params), params, options)
-    except KeyboardInterrupt:
-        log.warning("stopped; run the same command again to resume")
-        return 130
+    prepare_listing(_listing(params), params, options)
     return 0
 
 
@@ -130,8 +127,10 @@ def _make_clips(
                     yield task
 
         work = partial(make_clip, prepared=prepared, params=params)
-        for task, state in run_in_processes(work, tasks_to_do(), params.workers or os.cpu_count() or 1):
-            add_result(task, state)
+        results = run_in_processes(work, tasks_to_do(), params.workers or os.cpu_count() or 1)
+        with closing(results):  # also where an error holds this frame: workers end before their files are removed
+            for task, state in results:
+                add_result(task, state)
     return clips, reasons
 
 
