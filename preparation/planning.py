@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from clips.files import find_table
 from config.preparation import PrepareParams
-from errors import first_line
-from preparation.clip_maker import ClipTask, stage_keys
 from preparation.clip_record import ClipRecord
+from preparation.clip_task import ClipTask, stage_keys
+from preparation.failures import may_pass, reason_of
 from preparation.onset import OnsetDetector, landmark_file, landmark_rows
 from preparation.prepared_folder import PreparedFolder, file_signatures, hash_values
 from preparation.source_frames import source_frames
@@ -41,7 +41,7 @@ class Planner:
         """Find the landmarks and tables of a clip; the onset's landmarks are recorded.
 
         Raises:
-            ValueError: this clip cannot be prepared; the message gives the reason.
+            ValueError, OSError: this clip cannot be prepared; the message gives the reason.
             UserError: no clip can be prepared.
         """
         params = self.params
@@ -77,10 +77,12 @@ class Planner:
             try:
                 known["landmarks"] = self._read_or_detect(record, at, file).tolist()
             except ValueError as error:
-                known["error"] = first_line(error)
+                if may_pass(error):
+                    raise ValueError(reason_of(error)) from error
+                known["failure"] = reason_of(error)
             self.prepared.save_state(record.name, {**state, "onset": known})
-        if "error" in known:
-            raise ValueError(known["error"])
+        if "failure" in known:
+            raise ValueError(known["failure"])
         return np.array(known["landmarks"])
 
     def _read_or_detect(self, record: ClipRecord, at: int, file: Path | None) -> NDArray[np.float64]:
