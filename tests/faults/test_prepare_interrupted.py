@@ -19,13 +19,40 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and /pr
 CLIPS = ("sub01_a", "sub02_b", "sub03_c", "sub04_d", "sub05_e", "sub06_f")
 
 
-def start(folder: Path, workers: int) -> subprocess.Popen:
-    """Start `--mode prepare` in a session of its own, as a terminal or a cluster does."""
-    command = [sys.executable, "-W", "error::ResourceWarning", str(ROOT / "run.py"), "--mode", "prepare"]
-    command += ["--config", "prepare.yaml", "--set", f"prepare_params.workers={workers}"]
-    return subprocess.Popen(
-        command, cwd=folder, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+_started: list[subprocess.Popen] = []
+
+
+@pytest.fixture(autouse=True)
+def _no_process_left():
+    """Processes of a test that fails end, too."""
+    yield
+    while _started:
+        job = _started.pop()
+        for process in processes_of(job.pid):
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        job.communicate()
+
+
+def start_command(command: list[str], folder: Path) -> subprocess.Popen:
+    """Start a program in a session of its own, as a terminal or a cluster does."""
+    job = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
+    _started.append(job)
+    return job
+
+
+def start(folder: Path, workers: int) -> subprocess.Popen:
+    """Start `--mode prepare`."""
+    arguments = ["--mode", "prepare", "--config", "prepare.yaml", "--set", f"prepare_params.workers={workers}"]
+    return start_command([str(ROOT / "run.py"), *arguments], folder)
 
 
 def processes_of(session: int) -> list[int]:
@@ -79,6 +106,23 @@ def test_a_signal_ends_every_process_with_one_line(tmp_path, number, whole_group
     assert said.strip().splitlines()[-1].startswith("stopped; ")
     wait_until_alone(job.pid, seconds=1)
     assert not [name for name in contents(tmp_path / "out") if "making" in name or ".writing" in name]
+
+
+SLEEPERS = """
+from preparation.workers import run_in_processes
+code = "import time; open('started-{}', 'w'); time.sleep(60)"
+list(run_in_processes(exec, [code.format(number) for number in range(2)], 2))
+"""
+
+
+def test_workers_end_with_a_process_that_is_killed(tmp_path):
+    job = start_command(["-c", SLEEPERS], tmp_path)
+    end = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2:
+        assert time.monotonic() < end, "no work within a minute"
+        time.sleep(0.02)
+    job.kill()
+    wait_until_alone(job.pid, seconds=2)
 
 
 def test_the_second_signal_ends_every_process_at_once(tmp_path):

@@ -919,7 +919,7 @@ PREPARATION = [
             "workers of a killed process go on",
             "_end_with_parent(parent)",
             "pass",
-            "tests/faults/test_prepare_interrupted.py -k lose",
+            "tests/faults/test_prepare_interrupted.py -k killed",
         ),
     ),
     *_faults(
