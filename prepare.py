@@ -12,10 +12,10 @@ from natsort import natsorted
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from clips.files import read_names
 from config.options import RunOptions
 from config.preparation import PrepareConfig, PrepareParams, PrepareSplitParams
 from errors import UserError
-from parsing.files import MIB, read_file
 from preparation.clip_maker import is_done, make_clip
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.clip_state import State
@@ -31,8 +31,6 @@ from preparation.report import write_report
 from preparation.splits import LabelledClip, Splits, by_list, by_megc, by_subject
 from preparation.tables import PreparedClip, finished_clip, settings_hash, write_tables
 from preparation.workers import run_in_processes
-
-_LARGEST_LIST = 16 * MIB
 
 log = logging.getLogger("prepare")
 
@@ -197,11 +195,7 @@ def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector
 def _splits(clips: Sequence[LabelledClip], params: PrepareSplitParams) -> Splits:
     """Split of every clip, by name."""
     if params.test_list is not None:
-        try:
-            lines = read_file(params.test_list, max_bytes=_LARGEST_LIST).decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError as error:
-            raise UserError(f"{params.test_list}: expected a text file in UTF-8 ({error})") from error
-        return by_list(clips, [line.strip() for line in lines if line.strip()])
+        return by_list(clips, read_names(params.test_list))
     if params.by == "subject":
         return by_subject(clips, params.test_fraction, seed=params.seed)
     if params.by == "megc":

@@ -21,7 +21,7 @@ from preparation.action_units import ActionUnits, coded_curves, imported_table, 
 from preparation.clip_state import STAGES, State
 from preparation.clip_task import ClipTask
 from preparation.crop import place_crop
-from preparation.failures import MAKING_FAILURES, UnreadableInput, may_pass, reason_of
+from preparation.failures import MAKING_FAILURES, UnreadableInput, is_unread, may_pass, reason_of
 from preparation.onset import landmark_rows
 from preparation.prepared_folder import PreparedFolder
 from preparation.source_frames import source_frames
@@ -193,7 +193,7 @@ class _ClipBuilder:
             elif task.has_code:
                 units = coded_curves(task.record, task.timing, landmarks, params.intensity)
         except ValueError as error:
-            if isinstance(error.__cause__, OSError):
+            if is_unread(error):
                 raise  # a table that cannot be read this time is not a clip without a table
             problem = first_line(error)
         if units is not None:

@@ -22,6 +22,11 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, UnreadableInput | OSError | MemoryError | cv2.error) or error.__cause__ is not None
 
 
+def is_unread(error: BaseException | None) -> bool:
+    """True if the operating system is the cause: the file may be right."""
+    return error is not None and (isinstance(error, OSError | MemoryError) or is_unread(error.__cause__))
+
+
 def reason_of(error: BaseException) -> str:
     """Reason for which a clip is left out, in one line."""
     if isinstance(error, MemoryError) or (isinstance(error, cv2.error) and error.code == cv2.Error.StsNoMem):
