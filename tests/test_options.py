@@ -396,6 +396,7 @@ PREPARE = {
     f"{PREPARE_SECTION}.fps": Entry(see.prepared, 100.0),
     f"{PREPARE_SECTION}.trim": Entry(see.prepared, False),
     f"{PREPARE_SECTION}.length": Entry(see.prepared, 8),
+    f"{PREPARE_SECTION}.remove_missing": Entry(see.prepared_without_landmarks, True),
     f"{CROP}.size": Entry(see.prepared, 48),
     f"{CROP}.margin": Entry(see.prepared, 0.0),
     f"{CROP}.raised": Entry(see.prepared, 0.5, {f"{CROP}.margin": 0.0}),

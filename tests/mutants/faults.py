@@ -845,6 +845,7 @@ FACES = [
     ),
 ]
 
+PREPARE_FAULTS = "tests/faults/test_prepare_faults.py"
 PREPARATION = [
     *_faults(
         "preparation",
@@ -890,7 +891,7 @@ PREPARATION = [
     ),
     *_faults(
         "preparation",
-        "preparation/clip_maker.py",
+        "preparation/clip_task.py",
         "tests/test_prepare.py -k again",
         ("moved landmarks keep old frames", "        task.onset.tolist(),\n", "", "tests/test_prepare.py"),
         (
@@ -900,11 +901,121 @@ PREPARATION = [
             "tests/test_prepare.py",
         ),
         ("new codes keep old tables", "course = [record.facs, ", "course = [", "tests/test_prepare.py"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/clip_maker.py",
+        f"{PREPARE_FAULTS} -k errors",
         (
             "grey clips have colour",
             "params.crop_params.grey or not task.record.colour",
             "False",
             "tests/test_options.py -k grey",
+        ),
+        (
+            "what cannot be read once is not read again",
+            "if error is not None and may_pass(error):",
+            "if False:",
+            f"{PREPARE_FAULTS} -k once",
+        ),
+        (
+            "failures that may pass are recorded",
+            "if not may_pass(error):",
+            "if True:",
+            f"{PREPARE_FAULTS} -k next",
+        ),
+        (
+            "failures of the content are not recorded",
+            'state["failure"]["key"] == task.keys["landmarks"]',
+            "False",
+            f"{PREPARE_FAULTS} -k content",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/verification.py",
+        f"{PREPARE_FAULTS} -k again",
+        (
+            "damaged frames are believed",
+            "names == set(manifest) and first_damaged(folders[0], manifest) is None",
+            "True",
+        ),
+        (
+            "other frames are not noticed",
+            "{path.name for path in _images(folders[0])}",
+            "set(manifest)",
+            f"{PREPARE_FAULTS} -k foreign",
+        ),
+        (
+            "damaged tables are believed",
+            "names == set(manifest) and first_damaged(prepared.path",
+            "True or (prepared.path",
+        ),
+        (
+            "damaged clips are taken over",
+            "if looks_complete(name, prepared) and",
+            "if",
+            f"{PREPARE_FAULTS} -k manifests",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/clip_state.py",
+        f"{PREPARE_FAULTS} -k noticed",
+        ("changed records are believed", "not in (None, _digest(state))", "is False"),
+        (
+            "records of another form are believed",
+            "name in _PARTS and _is_valid(_PARTS[name], part)",
+            "True",
+            f"{PREPARE_FAULTS} -k form",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/earlier_clips.py",
+        f"{PREPARE_FAULTS} -k stay",
+        (
+            "clips are removed unasked",
+            "if clip is None:\n            if self._remove or",
+            "if True:\n            if True or",
+        ),
+        ("clips are kept against the request", "None if self._remove else ", "", f"{PREPARE_FAULTS} -k removed"),
+        ("damaged clips are listed", "if not whole:", "if False:"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/folds.py",
+        f"{PREPARE_FAULTS} -k subject",
+        ("subjects name folders", 're.sub(r"[^\\w.# -]", "-", subject)', "subject"),
+        ("two subjects share a file", "if safe.casefold() in taken:", "if False:"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/tables.py",
+        f"{PREPARE_FAULTS} -k harmless",
+        ("cells are formulas", 'return f"\'{value}"', "return value"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/prepared_folder.py",
+        f"{PREPARE_FAULTS} -k refused",
+        (
+            "two runs share a folder",
+            'stack.enter_context(folder_lock(self.path, "preparing clips"))',
+            "self.path.mkdir(parents=True, exist_ok=True)",
+        ),
+        ("temporary files stay", "remove_abandoned(folder)", "pass", f"{PREPARE_FAULTS} -k dead"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/workers.py",
+        "tests/faults/test_prepare_interrupted.py -k signal",
+        ("workers are left behind", "process.kill()", "pass"),
+        (
+            "workers of a killed process go on",
+            "_end_with_parent(parent)",
+            "pass",
+            "tests/faults/test_prepare_interrupted.py -k killed",
         ),
     ),
     *_faults(
