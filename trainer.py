@@ -145,6 +145,8 @@ class Trainer:
             failure = str(error) if isinstance(error, UserError) else self._failure(error)
             if failure is None:
                 raise
+            if not self.fabric.is_global_zero:  # the main process knows the checkpoints
+                raise UserError(failure) from error
             change = "a lower learning rate or precision 32" if isinstance(error, NotFiniteError) else ""
             raise UserError(f"{failure}; {self.checkpoints.how_to_resume(change)}") from error
         return status
