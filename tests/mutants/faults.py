@@ -158,7 +158,7 @@ TRAINING = [
         "training",
         "core/stop_signal.py",
         "tests/faults/test_training_faults.py -k signal",
-        ("workers die before the run is saved", "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])", "return"),
+        ("workers end before the run is saved", "si_pid != parent.pid", "si_pid == parent.pid"),
     ),
     *_faults(
         "training",
