@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate, get_worker_info
+from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter
 
 from augmentation import draw_augmentation
 from clips.files import subject_of
@@ -202,6 +203,11 @@ class PairLoader(DataLoader[dict[str, Any]]):
     def __iter__(self) -> Any:
         with signals_held_back():
             return super().__iter__()
+
+    def close(self) -> None:
+        """End the worker processes, which otherwise happens when Python frees them, where a signal is lost."""
+        if isinstance(self._iterator, _MultiProcessingDataLoaderIter):
+            self._iterator._shutdown_workers()
 
 
 def _to_tensor(frame: Frame) -> torch.Tensor:

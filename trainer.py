@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -106,12 +107,14 @@ class Trainer:
         )
         if problem := batch_problem(len(dataset), job.section.batch_size, fabric.world_size):
             raise UserError(problem)
-        loader = PairLoader(
+        self.pair_loader = PairLoader(
             dataset, self.sampler, job.section.dataloader_workers, pin_memory=fabric.device.type == "cuda"
         )
-        if problem := shared_memory_problem(loader.shared_bytes * fabric.world_size // config.train_params.num_nodes):
+        if problem := shared_memory_problem(
+            self.pair_loader.shared_bytes * fabric.world_size // config.train_params.num_nodes
+        ):
             raise UserError(problem)
-        self.loader: Iterable[Any] = fabric.setup_dataloaders(loader, use_distributed_sampler=False)
+        self.loader: Iterable[Any] = fabric.setup_dataloaders(self.pair_loader, use_distributed_sampler=False)
         # PyTorch can synchronise batch normalisation on GPUs only.
         if fabric.world_size > 1 and config.train_params.use_sync_bn and fabric.device.type == "cuda":
             log.info("synchronised %d batch normalisations over all devices", synchronise(model))
@@ -135,7 +138,8 @@ class Trainer:
             UserError: training cannot continue; the message says how to resume.
         """
         try:
-            status = self._train_and_log(start)
+            with StopSignal() as stop:
+                status = self._train_and_log(start, stop)
             if self.job.report and not status and self.fabric.is_global_zero:
                 self.job.report.write(self.folder / self.job.report.name)
         except KeyboardInterrupt as interrupt:
@@ -145,6 +149,8 @@ class Trainer:
             failure = str(error) if isinstance(error, UserError) else self._failure(error)
             if failure is None:
                 raise
+            if not self.fabric.is_global_zero:  # the main process knows the checkpoints
+                raise UserError(failure) from error
             change = "a lower learning rate or precision 32" if isinstance(error, NotFiniteError) else ""
             raise UserError(f"{failure}; {self.checkpoints.how_to_resume(change)}") from error
         return status
@@ -154,10 +160,10 @@ class Trainer:
             return "another process of this run has ended; see its message"
         return failure_of_machine(error)
 
-    def _train_and_log(self, start: Progress) -> int:
+    def _train_and_log(self, start: Progress, stop: StopSignal) -> int:
         section = self.job.section
         if not self.fabric.is_global_zero:
-            return self._train_epochs(start, None, None)
+            return self._train_epochs(start, stop, None, None)
         images = self.sampler.steps_after(0) * self.sampler.pairs_per_step
         log.info("run folder: %s", self.folder)
         with (
@@ -170,11 +176,11 @@ class Trainer:
                 disable=None,
             ) as bar,
         ):
-            return self._train_epochs(start, logger, bar)
+            return self._train_epochs(start, stop, logger, bar)
 
-    def _train_epochs(self, progress: Progress, logger: RunLogger | None, bar: Bar) -> int:
+    def _train_epochs(self, progress: Progress, stop: StopSignal, logger: RunLogger | None, bar: Bar) -> int:
         section = self.job.section
-        with StopSignal() as stop:
+        with closing(self.pair_loader):
             while progress.epoch < section.num_epochs:
                 progress = self._train_epoch(progress, stop, logger, bar)
                 if self.sampler.steps_after(progress.pairs):
@@ -184,9 +190,10 @@ class Trainer:
                 if logger and (last or progress.epoch % section.checkpoint_freq == 0):
                     path = self.checkpoints.write_epoch(finished, self._contents(progress))
                     log.info("epoch %d: wrote %s", finished, path)
-                if self._any_process_stops(stop) and (not last or self.job.report):
+                if self._any_process_stops(stop) and not last:
                     return self._save_interrupted(progress, stop, logger)
-        return 0
+        # A run without a report is finished.
+        return self._status_of_stop(stop) if self.job.report and self._any_process_stops(stop) else 0
 
     def _train_epoch(self, progress: Progress, stop: StopSignal, logger: RunLogger | None, bar: Bar) -> Progress:
         """Train what remains of an epoch, or until a signal; returns the progress."""
@@ -281,6 +288,10 @@ class Trainer:
     def _save_interrupted(self, progress: Progress, stop: StopSignal, logger: RunLogger | None) -> int:
         if logger:
             self.checkpoints.write_within_epoch(self._contents(progress))
+        return self._status_of_stop(stop)
+
+    def _status_of_stop(self, stop: StopSignal) -> int:
+        if self.fabric.is_global_zero:
             log.warning("stopped; %s", self.checkpoints.how_to_resume())
         return 128 + (stop.number or signal.SIGTERM)
 

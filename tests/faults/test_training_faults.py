@@ -76,6 +76,7 @@ def whole_run(whole_runs, arguments, tmp_path_factory):
     def get(mode: str) -> tuple[Path, float]:
         if mode not in whole_runs:
             log_dir = tmp_path_factory.mktemp(f"whole-{mode}")
+            training_runs.load_libraries()
             began = time.monotonic()
             process = training_runs.start(arguments(mode, log_dir), log_dir / "printed.txt")
             assert training_runs.finish(process) == 0, (log_dir / "printed.txt").read_text()
@@ -108,7 +109,7 @@ def test_a_run_that_is_killed_and_resumed_equals_an_uninterrupted_one(mode, argu
     printed = tmp_path / "printed.txt"
     for _ in range(kills):
         process = training_runs.start(arguments(mode, log_dir), printed)
-        time.sleep(moments.uniform(0.2, 1) * seconds)
+        process.join(moments.uniform(0.2, 1) * seconds)
         training_runs.signal_group(process, signal.SIGKILL)
         status = training_runs.finish(process)
         assert status in (0, 2, -signal.SIGKILL), printed.read_text()
@@ -134,7 +135,7 @@ def test_a_signal_to_a_run_and_its_workers_saves_and_says_how_to_resume(mode, ar
         kind = (signal.SIGTERM, signal.SIGINT)[number % 2]
         process = training_runs.start(arguments(mode, log_dir), printed)
         _wait_for_steps(process, log_dir)
-        time.sleep(moments.uniform(0, 0.3) * seconds if number else 0)
+        process.join(moments.uniform(0, 0.3) * seconds if number else 0)
         training_runs.signal_group(process, kind)
         status = training_runs.finish(process)
         text = printed.read_text()

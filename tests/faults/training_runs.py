@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -33,11 +33,20 @@ def _run(arguments: Sequence[str], output: str) -> None:
 
 def start(arguments: Sequence[object], output: Path) -> ForkServerProcess:
     """Start `run.py` with arguments in a process group of its own; what it prints is appended to a file."""
+    return _start(_run, [str(argument) for argument in arguments], str(output))
+
+
+def _start(function: Callable[..., object], *arguments: object) -> ForkServerProcess:
     with patch.dict(os.environ, PYTHONPATH=str(ROOT)):  # Python 3.11 gives the server no path to preload from
         forkserver.ensure_running()
-    process = CONTEXT.Process(target=_run, args=([str(argument) for argument in arguments], str(output)))
+    process = CONTEXT.Process(target=function, args=arguments)
     process.start()
     return process
+
+
+def load_libraries() -> None:
+    """Wait until the libraries are loaded, so that the duration of a run can be measured."""
+    _start(time.time).join()
 
 
 def finish(process: ForkServerProcess, seconds: float = 120) -> int:

@@ -133,7 +133,7 @@ TRAINING = [
             "tests/test_train.py -k finite",
         ),
         ("broken gradients train on", "if broken and (", "if False and (", "tests/test_train.py -k finite"),
-        ("broken weights are saved", "if not torch.isfinite(value)]", "if False]", "tests/test_train.py -k finite"),
+        ("broken weights are saved", "if not torch.isfinite(value)]", "if False]", "tests/test_train.py -k break"),
         (
             "16-mixed stops where a scale is tried",
             "(self._scaler is None or self._skipped > MAX_SKIPPED)",
@@ -158,7 +158,7 @@ TRAINING = [
         "training",
         "core/stop_signal.py",
         "tests/faults/test_training_faults.py -k signal",
-        ("workers die before the run is saved", "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])", "return"),
+        ("workers end before the run is saved", "si_pid != parent.pid", "si_pid == parent.pid"),
     ),
     *_faults(
         "training",
