@@ -77,14 +77,17 @@ def wait_until_alone(session: int, seconds: float = 5) -> None:
 
 
 def wait_for_work(folder: Path, job: subprocess.Popen, clips: int) -> None:
-    """Wait until so many clips are finished and others are being made."""
+    """Wait until a run holds the folder, so many clips are finished and others are being made, or it has ended."""
+    out = folder / "out"
+    owner = out / ".lock-owner.json"
     end = time.monotonic() + 60
-    while len(list((folder / "out").glob("t*/*"))) < clips or not list((folder / "out").glob(".prepare/making/*")):
-        if job.poll() == 0:
+    while job.poll() is None:
+        holds = owner.exists() and f'"process": {job.pid},' in owner.read_text()
+        if holds and len(list(out.glob("t*/*"))) >= clips and list(out.glob(".prepare/making/*")):
             return
-        assert job.poll() is None, job.communicate()
         assert time.monotonic() < end, "no work within a minute"
         time.sleep(0.005)
+    assert job.returncode == 0, job.communicate()
 
 
 @pytest.mark.parametrize(
@@ -161,7 +164,8 @@ def test_interrupted_runs_lose_and_change_nothing(tmp_path, monkeypatch, request
             os.kill(job.pid, number)
         _, said = job.communicate(timeout=20)
         wait_until_alone(job.pid, seconds=3)
-        assert "Traceback" not in said, said
+        if number != signal.SIGKILL:  # a worker that was just starting reports that its starter is gone
+            assert "Traceback" not in said, said
         assert job.returncode in (0, 128 + number, -number), said
         for path in (tmp_path / "out").glob("t*/*/*.png"):
             name = str(path.relative_to(tmp_path / "out"))
