@@ -1015,7 +1015,13 @@ PREPARATION = [
             "workers of a killed process go on",
             "_end_with_parent()\n    cv2",
             "cv2",
-            "tests/faults/test_prepare_interrupted.py -k killed",
+            "tests/faults/test_prepare_interrupted.py -k with_a_process_that_is_killed",
+        ),
+        (
+            "a starting worker reports that its starter was killed",
+            "process = WorkerProcess(",
+            'process = multiprocessing.get_context("spawn").Process(',
+            "tests/faults/test_prepare_interrupted.py -k says_nothing",
         ),
     ),
     *_faults(
