@@ -86,18 +86,24 @@ class PrepareSplitParams(Section):
 
 class PrepareParams(Section):
     data_set: Literal[
+        "casme",
         "casme2",
+        "casme-sq",
         "samm",
+        "samm-long",
         "smic-hs",
         "smic-hs-e",
         "casme3",
+        "casme3-c",
         "mmew",
         "4dme",
         "dfme",
+        "meb",
         "folder",
         "video",
     ]
-    """Data set whose layout and coding sheet are read; `folder`: folders of frames, `video`: video files."""
+    """Data set whose layout and coding sheet are read; `meb`: folders and sheet as for tvaranka/meb; `folder`: folders
+    of frames; `video`: video files."""
     root_dir: FilePath
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
@@ -110,7 +116,7 @@ class PrepareParams(Section):
     output_dir: FilePath
     """Output folder; it must be new, empty or the output of an earlier run."""
     fps: PositiveFloat | None = None
-    """Frames per second of loose frames; data sets and videos have their own frame rate."""
+    """Frames per second of loose frames and of `meb`; data sets and videos have their own frame rate."""
     trim: bool = True
     """Write only the frames from onset to offset, where the release gives them."""
     length: Annotated[int, Field(ge=2, le=100_000)] | None = None

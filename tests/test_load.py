@@ -51,7 +51,7 @@ prepare_params:
     with pytest.raises(ConfigError) as caught:
         load_preparation(write(text))
     for line in (
-        "prepare_params.data_set: expected 'casme2', 'samm'",
+        "prepare_params.data_set: expected 'casme', 'casme2', 'casme-sq'",
         "prepare_params.output_dir: expected a value, got nothing",
         "prepare_params.crop_params.margn: unknown key; did you mean prepare_params.crop_params.margin?",
         "prepare_params.crop_params.size: expected greater than or equal to 16, got 8",

@@ -25,6 +25,7 @@ from clips.reading import (
 )
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
+from preparation.readers.header import Header, shown
 from preparation.readers.labels import (
     MissingApex,
     MovementColumns,
@@ -35,7 +36,7 @@ from preparation.readers.labels import (
     with_movement,
 )
 from preparation.readers.layout import has_colour, subfolders
-from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet, shown
+from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
 
 ANNOTATIONS = "annotations.csv"
 COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs")
@@ -108,7 +109,7 @@ def _read_annotations(
         return {}, [], ()
     if given is not None and not given.is_file():
         raise UserError(f"{given}: no such table of labels")
-    table = read_sheet(given or beside, ("name",), known=COLUMNS)
+    table = read_sheet(given or beside, Header(("name",), known=COLUMNS))
     alike: dict[str, list[Path]] = {}
     for path in paths:
         alike.setdefault(normalised_name(_name(path, root)), []).append(path)
