@@ -75,7 +75,8 @@ class PrepareSplitParams(Section):
     seed: NonNegativeInt = 0
     """Seed of the random choice of subjects, for `subject`."""
     test_list: FilePath | None = None
-    """Text file with one clip or subject per line, for `list`."""
+    """Text file with one clip or subject per line, or the list of the composite data set of MEGC 2019
+    (`casme2,sub01,EP02_01f,1`), for `list`."""
 
     @model_validator(mode="after")
     def _has_list(self) -> "PrepareSplitParams":

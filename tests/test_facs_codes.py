@@ -309,3 +309,25 @@ def test_families_with_networks_follow_codes_where_landmarks_move_them(
         keypoints = np.load(checkpoint.parent / "animation" / "smile_keypoints.npy")
         assert keypoints.shape == (12, 50, 2)
         assert np.ptp(keypoints, axis=0).max() > 0
+
+
+@pytest.mark.parametrize("text", ["AU4=2,5", "AU4=2\N{FULLWIDTH COMMA}5", "AU4=2,5,AU7=1,5"])
+def test_a_comma_that_may_be_decimal_is_refused(text):
+    message = r"AU4: expected a decimal point \(2\.5\) or \+ between action units \(2\+AU5\), got '2,5'"
+    with pytest.raises(ValueError, match=message):
+        parse_code(text)
+    with pytest.raises(ValueError, match=message):
+        parse_code(text, others="leave_out")
+
+
+def test_a_comma_that_may_be_decimal_leaves_the_rest_of_the_code():
+    notices: list[str] = []
+    units = parse_code("AU4=1,25+AU7=1", others="leave_out", notice=notices.append)
+    assert [(unit.au, unit.intensity) for unit in units] == [(7, 0.2)]
+    assert len(notices) == 1
+    assert "1,25" in notices[0]
+
+
+@pytest.mark.parametrize("text", ["AU4=2, 5", "AU4=2,L5", "AU4=2,5=1", "AU4=2,5C", "AU4=2+5", "AU4=2,AU5"])
+def test_commas_that_cannot_be_decimal_separate(text):
+    assert [unit.au for unit in parse_code(text)] == [4, 5]

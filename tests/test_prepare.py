@@ -653,3 +653,6 @@ def test_another_split_moves_frames_without_making_any(release, output, tmp_path
     assert sorted(p.name for p in (output / "splits").iterdir()) == ["sub01.txt", "sub02.txt", "sub03.txt"]
     run(release, output, split_params={"by": "list", "test_list": str(output / "splits" / "sub03.txt")})
     assert [p.name for p in (output / "test").iterdir()] == ["sub03_c"]
+    (tmp_path / "list.txt").write_text("casme2,sub01,a,1\nsmic,s01,s01_ne_01,0\n")
+    run(release, output, split_params={"by": "list", "test_list": str(tmp_path / "list.txt")})
+    assert [p.name for p in (output / "test").iterdir()] == ["sub01_a"]
