@@ -114,3 +114,44 @@ def test_the_frame_rate_of_meb_may_be_a_setting(tmp_path):
     assert [clip.fps for clip in read_data_set("meb", tmp_path, fps=90).clips] == [90, 90]
     with pytest.raises(UserError, match="fps: expected frames per second, got nothing; set `fps`, or add the column"):
         read_data_set("meb", tmp_path)
+
+
+def test_folders_of_frames_are_found_at_any_depth(tmp_path):
+    for folder in ("sub01/a", "sub01/b", "sub02/day1/a", "c_1"):
+        layouts.write_frames(tmp_path / folder, folder, range(1, 4), "{}.png", layouts.draw_noise)
+    layouts.write_frames(tmp_path / "c_1" / "masks", "masks", range(1, 4), "{}.png", layouts.draw_noise)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "annotations.csv").write_text("name;onset;offset\nsub01_b;1,0;3,0\n")
+    listing = read_data_set("folder", tmp_path, fps=50)
+    assert [(clip.name, clip.subject) for clip in listing.clips] == [
+        ("c_1", "c"),
+        ("sub01_a", "sub01"),
+        ("sub01_b", "sub01"),
+        ("sub02_day1_a", "sub02"),
+    ]
+    assert [clip.offset for clip in listing.clips] == [None, None, 3, None]
+    assert list(reasons(listing)) == ["empty"]
+
+
+@pytest.mark.parametrize(
+    ("separator", "encoding", "first"),
+    [(";", "utf-8-sig", "sep=;\n"), ("\t", "utf-16", ""), (";", "gbk", ""), ("\t", "gb18030", ""), (",", "cp1252", "")],
+)
+def test_sheets_with_any_separator_encoding_and_decimal_mark_are_read(tmp_path, separator, encoding, first):
+    make_casme2(tmp_path)
+    (tmp_path / "CASME2-coding-20190701.xlsx").unlink()
+    emotion = "caf\xe9" if encoding == "cp1252" else "\u538c\u6076"
+    mark = "." if separator == "," else ","
+    rows = [["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]]
+    rows += [
+        [f"1{mark}0", "EP02_01f", f"96{mark}0", f"99{mark}00", "103", "4+7", emotion],
+        ["2", "EP09_10f", "96", "-"],
+    ]
+    rows[2] += ["103", "L12", "sad", ""]
+    text = first + "\n".join(separator.join(row) for row in rows) + "\n\n" + separator * 3 + "\n"
+    (tmp_path / "coding.csv").write_bytes(text.encode(encoding))
+    clips = read_data_set("casme2", tmp_path).clips
+    assert [(clip.name, clip.onset, clip.apex, clip.emotion) for clip in clips] == [
+        ("sub01_EP02_01f", 96, 99, emotion),
+        ("sub02_EP09_10f", 96, None, "sad"),
+    ]

@@ -1033,10 +1033,10 @@ def test_annotations_that_match_no_clip_or_frame_are_named(tmp_path):
     rows.append(["e", "", "", "", "", 0, "", ""])
     write_sheet(tmp_path / "annotations.csv", [*ANNOTATIONS, *rows])
     assert reasons(read_data_set("folder", tmp_path, fps=100)) == {
-        "annotations.csv, row 4": f"no clip 'x' in {tmp_path}",
-        "c": "onset: expected one of the frames from 1 to 6, got 9",
+        "annotations.csv, row 4": f"name: no clip 'x' in {tmp_path}",
+        "c": "annotations.csv, row 5, onset: expected one of the frames from 1 to 6, got 9",
         "d": "annotations.csv: rows 6 and 7 belong to one clip and differ; remove all but one",
-        "e": "fps: expected frames per second, got 0",
+        "e": "annotations.csv, row 8, fps: expected frames per second, got 0",
     }
     write_sheet(tmp_path / "more.csv", [["name", "on set"], ["b", 1]])
     with pytest.raises(UserError, match="more.csv: row 1: expected columns among name,subject,.*; got 'on set'"):

@@ -162,7 +162,7 @@ class Columns:
 
     def folder_names(self, row: Row) -> tuple[str, ...]:
         """Names of the folder of a row's clip; numbers lose the decimals that some programs write (1.0)."""
-        cells = {name: re.sub(r"^(\d+)\.0+$", r"\1", cell) for name, cell in row.cells.items()}
+        cells = {name: re.sub(r"^(\d+)[.,]0+$", r"\1", cell) for name, cell in row.cells.items()}
         for name, pattern in self.parts.items():
             cells[name] = part_of(cells[name], pattern)
         return tuple(part.format_map(cells) for part in self.folder)

@@ -102,7 +102,7 @@ def find_releases(root: Path, layout: Layout) -> list[Release]:
         if folder == root or layout.parent is None or _matches(layout.parent, folder.name):
             first = [p for p in inside if _matches(layout.levels[0], p.name)]
             release = _read_release(folder, first, layout)
-            if not any(_has_pictures(clip.path) for clip in release.folders):
+            if not any(has_pictures(clip.path) for clip in release.folders):
                 release = _read_videos(folder, first, layout)
             if release.folders:
                 found.append(release)
@@ -176,12 +176,13 @@ def has_colour(picture: Frame) -> bool:
     return bool((picture != picture[..., :1]).any())
 
 
+def has_pictures(folder: Path) -> bool:
+    """True if a folder holds frames, hidden files apart."""
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
+
+
 def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(pattern, name, re.IGNORECASE) is not None
-
-
-def _has_pictures(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
 
 
 def _read_videos(folder: Path, first: list[Path], layout: Layout) -> Release:

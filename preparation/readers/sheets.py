@@ -1,11 +1,13 @@
 """Rows of coding sheets under the names of their columns."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
 
 from errors import UserError
+from parsing.tables import to_number
 from preparation.clip_record import Remark
 from preparation.readers.cells import Table, read_cells
 from preparation.readers.header import Header, shortened, shown
@@ -53,10 +55,10 @@ class Row:
         """
         cell = self.text(column)
         try:
-            number = None if cell is None else float(cell)
+            number = math.nan if cell is None else to_number(cell)
         except ValueError as error:
             raise Unreadable(f"{column}: expected a number, got {shown(cell or '')}") from error
-        return number
+        return None if math.isnan(number) else number
 
     def frame(self, column: str) -> int | None:
         """Frame number in a cell; None if it is empty.
