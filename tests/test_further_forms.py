@@ -155,3 +155,41 @@ def test_sheets_with_any_separator_encoding_and_decimal_mark_are_read(tmp_path, 
         ("sub01_EP02_01f", 96, 99, emotion),
         ("sub02_EP09_10f", 96, None, "sad"),
     ]
+
+
+@pytest.mark.parametrize("folder", ["{subject}/{name}", "{subject}/color"])
+def test_part_c_of_casme3_is_read_in_other_layouts(tmp_path, folder):
+    listing = read_data_set("casme3-c", layouts.make_casme3_c(tmp_path, folder=folder))
+    assert not listing.left_out
+    first, second = ("1", "2") if "{name}" in folder else ("", "")
+    assert {clip.name for clip in listing.clips} == {
+        f"spNO216_c{first}_96",
+        f"spNO216_c{second}_8",
+        f"spNO230_c{first}_1",
+    }
+
+
+def test_tables_beside_loose_clips_may_be_workbooks(tmp_path):
+    layouts.write_frames(tmp_path / "a", "a", range(1, 4), "{}.png", layouts.draw_noise)
+    (tmp_path / "a_au.xlsx").touch()
+    layouts.write_sheet(tmp_path / "annotations.xlsx", [["name", "onset", "offset"], ["a", 1, 3]])
+    (clip,) = read_data_set("folder", tmp_path, fps=50).clips
+    assert (clip.offset, clip.au_table) == (3, tmp_path / "a_au.xlsx")
+    (tmp_path / "annotations.csv").touch()
+    with pytest.raises(UserError, match=r"expected one of .*annotations\.csv and .*annotations\.xlsx, found both"):
+        read_data_set("folder", tmp_path, fps=50)
+
+
+def test_columns_in_the_spelling_of_other_editions_are_read(tmp_path):
+    names = ["Subject", "Filename", "Onset Frame", "Apex Frame", "Offset Frame", "Action Units", "Estimated Emotion"]
+
+    def rename(table):
+        for row in table:
+            del row[4]
+        table[0][:] = names
+
+    clips = read_data_set("casme", layouts.make_casme(tmp_path, edit=rename)).clips
+    assert [(clip.onset, clip.apex, clip.facs, clip.emotion) for clip in clips] == [
+        (1, 4, "4+L9", "disgust"),
+        (40, 43, "L14", "contempt"),
+    ]

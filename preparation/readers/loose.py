@@ -1,9 +1,9 @@
 """Reads clips of any other origin: folders of frames, or videos, in a folder and below it, with or without a table of
 labels.
 
-The table is `annotations.csv` beside the clips, or given by the user, with the column `name` and any of `subject`,
-`onset`, `apex`, `offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` there may be its landmarks, `NAME.npy`,
-`.csv` or `.pts` (also `NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
+The table is `annotations.csv` (or a workbook) beside the clips, or given by the user, with the column `name` and any of
+`subject`, `onset`, `apex`, `offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` there may be its landmarks,
+`NAME.npy`, `.csv` or `.pts` (also `NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -40,6 +40,7 @@ from preparation.readers.layout import has_colour, has_pictures, subfolders
 from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
 
 ANNOTATIONS = "annotations.csv"
+_TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs")
 
 
@@ -112,12 +113,17 @@ def _read_annotations(
     root: Path, paths: Sequence[Path], given: Path | None
 ) -> tuple[dict[Path, list[Row]], list[LeftOut], tuple[Remark, ...]]:
     """Rows of each clip, rows without a clip, and remarks on the table."""
-    beside = (root if root.is_dir() else root.parent) / ANNOTATIONS
-    if given is None and not beside.is_file():
-        return {}, [], ()
-    if given is not None and not given.is_file():
+    if given is None:
+        place = (root if root.is_dir() else root.parent) / ANNOTATIONS
+        tables = [file for suffix in _TABLE_SUFFIXES if (file := place.with_suffix(suffix)).is_file()]
+        if len(tables) > 1:
+            raise UserError(f"expected one of {' and '.join(map(str, tables))}, found both; remove one")
+        if not tables:
+            return {}, [], ()
+        given = tables[0]
+    if not given.is_file():
         raise UserError(f"{given}: no such table of labels")
-    table = read_sheet(given or beside, Header(("name",), known=COLUMNS))
+    table = read_sheet(given, Header(("name",), known=COLUMNS))
     alike: dict[str, list[Path]] = {}
     for path in paths:
         alike.setdefault(normalised_name(_name(path, root)), []).append(path)
@@ -169,7 +175,7 @@ def _read_clip(kind: str, root: Path, path: Path, row: Row | None, fps: float | 
         fps=rate,
         colour=colour,
         landmarks=_beside(path, (stem, f"{stem}.onset"), LANDMARK_SUFFIXES),
-        au_table=_beside(path, (f"{stem}_au",), (".csv",)),
+        au_table=_beside(path, (f"{stem}_au",), _TABLE_SUFFIXES),
     )
 
 
