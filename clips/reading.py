@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from errors import UserError, first_line
+from parsing.files import searched_folder
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
 VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".gif", ".avi", ".mkv", ".webm"})
@@ -75,7 +76,9 @@ def open_clip(path: Path) -> Clip:
             raise ClipError(f"{path}: expected frames ({', '.join(sorted(IMAGE_SUFFIXES))}), found {inner}")
         return Clip(path.name, path, tuple(frames))
     if not path.exists():
-        raise ClipError(f"{path}: no such clip; expected a folder of frames, a video or an image")
+        raise ClipError(
+            f"{path}: no such clip{searched_folder(path)}; expected a folder of frames, a video or an image"
+        )
     if not _has_suffix(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES):
         known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         raise ClipError(f"{path}: expected a folder of frames or a file ending in {known}")
@@ -89,7 +92,7 @@ def find_clips(folder: Path) -> list[Clip]:
         ClipError: there is no such folder, it holds no clips, or two of the same name.
     """
     if not folder.is_dir():
-        raise ClipError(f"{folder}: no such folder of clips; set dataset_params.root_dir")
+        raise ClipError(f"{folder}: no such folder of clips{searched_folder(folder)}; set dataset_params.root_dir")
     entries = (p for p in folder.iterdir() if not p.name.startswith("."))
     clips = [open_clip(p) for p in entries if p.is_dir() or _has_suffix(p, IMAGE_SUFFIXES | VIDEO_SUFFIXES)]
     if not clips:

@@ -28,7 +28,7 @@ def check_regular_file(path: Path, *, max_bytes: int | None = None) -> os.stat_r
         status = path.stat()
     except FileNotFoundError as error:
         reason = "a link to a file that does not exist" if path.is_symlink() else "no such file"
-        raise UserError(f"{path}: {reason}; correct the path") from error
+        raise UserError(f"{path}: {reason}{searched_folder(path)}; correct the path") from error
     except (OSError, ValueError) as error:  # ValueError: a NUL character in the name
         raise UserError(
             f"{path}: unreadable ({getattr(error, 'strerror', None) or error})".replace("\0", "")
@@ -40,6 +40,11 @@ def check_regular_file(path: Path, *, max_bytes: int | None = None) -> os.stat_r
         size, limit = status.st_size / MIB, max_bytes / MIB
         raise UserError(f"{path}: has {size:.1f} MiB, expected at most {limit:g}; is this the right file?")
     return status
+
+
+def searched_folder(path: Path) -> str:
+    """Return ` in FOLDER` for a relative path that was not found, so that a message names where it was looked for."""
+    return "" if path.is_absolute() else f" in {Path.cwd()}"
 
 
 def read_file(path: Path, *, max_bytes: int) -> bytes:

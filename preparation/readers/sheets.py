@@ -12,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from errors import UserError, first_line
+from parsing.files import searched_folder
 from preparation.clip_record import Remark
 
 SUFFIXES = (".xlsx", ".xls", ".csv")
@@ -120,7 +121,7 @@ def find_sheet(
     """
     if given is not None:
         if not given.is_file():
-            raise UserError(f"{given}: no such sheet")
+            raise UserError(f"{given}: no such sheet{searched_folder(given)}")
         return given, ()
     files = find_parts(places, "|".join(map(re.escape, names)))
     editions = [found for name in names if (found := [p for p in files if p.name.casefold() == name.casefold()])]
