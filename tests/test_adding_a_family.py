@@ -19,7 +19,7 @@ from modules.losses import VGG19
 from modules.trainable import Trainable
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = ("clips", "config", "core", "faces", "generation", "modules", "output", "sync_batchnorm")
+PROGRAM = ("clips", "config", "core", "faces", "generation", "modules", "output", "parsing", "sync_batchnorm")
 
 
 def model_of(family: str):
