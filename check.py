@@ -14,6 +14,7 @@ from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
 from core.devices import make_fabric
+from core.memory import model_without_weights
 from core.models import initial_model
 from frames_dataset import FramesDataset
 from modules.blocks import count_parameters
@@ -92,7 +93,7 @@ def describe(config: Config, options: RunOptions) -> int:
         UserError: the clips cannot be found.
     """
     log.info("%s", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
-    for name, network in initial_model(config).networks().items():
+    for name, network in model_without_weights(config).networks().items():
         log.info("%s: %s parameters", name, f"{count_parameters(network):,}")
     if config.dataset_params.root_dir is not None:
         for split in ("train", "test"):

@@ -25,6 +25,7 @@ from config.options import RunOptions
 from config.sections import TrainAUParams, TrainAVDParams, TrainParams
 from core.checkpoints import checkpoint_contents, finished_epoch, load_networks, load_optimisers, read_checkpoint
 from core.devices import make_fabric, seed_step
+from core.memory import check_memory
 from core.models import initial_model, load_au_estimator, load_vgg19
 from core.stop_signal import StopSignal, ignore_interrupt
 from errors import UserError
@@ -69,6 +70,7 @@ def train(config: Config, options: RunOptions) -> int:
     section = config.train_params
     fabric = make_fabric(options.device_ids, section.precision, section.num_nodes)
     fabric.launch()
+    check_memory(config, "train", section.batch_size, fabric.device)
     model = initial_model(config)
     vgg = load_vgg19(section.perceptual_network) if section.needs_vgg19 else None
     estimator = load_au_estimator(section.au_estimator_file) if section.au_estimator_file else None

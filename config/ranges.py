@@ -100,7 +100,7 @@ Scales = Annotated[tuple[ImageScale, ...], AsTuple, Field(min_length=1, max_leng
 Channels = Annotated[int, Field(gt=0, le=8192)]
 Levels = Annotated[int, Field(gt=0, le=10)]
 Keypoints = Annotated[int, Field(gt=0, le=256)]
-Temperature = Annotated[float, Field(ge=1e-3, le=1e3)]
+Temperature = Annotated[float, Field(ge=0.05, le=1e3)]  # sharper maps are single pixels, which have no covariance
 Reach = Annotated[float, Field(ge=1e-3, le=1e3)]
 Logit = Annotated[float, Field(ge=-50, le=50)]
 
