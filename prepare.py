@@ -10,6 +10,7 @@ import yaml
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from clips.files import read_names
 from config.options import RunOptions
 from config.preparation import PrepareConfig, PrepareParams, PrepareSplitParams
 from core.files import write_text
@@ -173,11 +174,7 @@ def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector
 def _splits(clips: tuple[ClipRecord, ...], params: PrepareSplitParams) -> Splits:
     """Split of every clip, by name."""
     if params.test_list is not None:
-        try:
-            lines = params.test_list.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{params.test_list}: expected a readable text file ({error})") from error
-        return by_list(clips, [line.strip() for line in lines if line.strip()])
+        return by_list(clips, read_names(params.test_list))
     if params.by == "subject":
         return by_subject(clips, params.test_fraction, seed=params.seed)
     if params.by == "megc":

@@ -23,7 +23,14 @@ from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
 from config.sections import TrainAUParams, TrainAVDParams, TrainParams
-from core.checkpoints import checkpoint_contents, finished_epoch, load_networks, load_optimisers, read_checkpoint
+from core.checkpoints import (
+    checkpoint_contents,
+    finished_epoch,
+    finished_steps,
+    load_networks,
+    load_optimisers,
+    read_checkpoint,
+)
 from core.devices import make_fabric, seed_step
 from core.memory import check_memory
 from core.models import initial_model, load_au_estimator, load_vgg19
@@ -105,7 +112,8 @@ def run_job(
         if job.mode == "train" or set(job.optimisers) <= set(contents):
             folder = options.checkpoint.parent
             epoch_key = model.epoch_keys[job.mode]
-            epoch, step = finished_epoch(contents, epoch_key, options.checkpoint) + 1, contents.get("step", 0)
+            epoch = finished_epoch(contents, epoch_key, options.checkpoint) + 1
+            step = finished_steps(contents, options.checkpoint)
     if epoch >= job.section.num_epochs:
         raise UserError(f"{options.checkpoint}: all {job.section.num_epochs} epochs are finished; raise num_epochs")
     dataset = training_pairs(config, model, fabric, job.section.num_repeats)

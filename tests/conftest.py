@@ -3,9 +3,11 @@
 import gc
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import hypothesis
+import hypothesis.configuration
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -31,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The same inputs in every run of the suite; other ones in every run with `--fuzz`."""
     examples = config.getoption("--fuzz")
+    hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
     hypothesis.settings.register_profile(
         "suite",
         max_examples=examples,

@@ -247,7 +247,7 @@ def test_a_list_stands_alone(command, codes, caplog, argument):
         ("006,4,1,3,6,,,../up,", "line 3: name: expected letters, digits"),
         ("006,4,,,,,,,curves.csv", "line 3: expected `curves` or `au`, got both"),
         ("006,,,,,9,,,curves.csv", "line 3: expected `curves` or `frames`, got both"),
-        ("006,,,,,,,,absent.csv", "absent.csv: expected a readable CSV table"),
+        ("006,,,,,,,,absent.csv", "absent.csv: no such file"),
     ],
 )
 def test_bad_rows_are_named_with_their_line(command, codes, caplog, row, message):
@@ -262,8 +262,8 @@ def test_bad_rows_are_named_with_their_line(command, codes, caplog, row, message
     ("text", "message"),
     [
         ("source,au,onset,offset\n006,4,1,6\n", "expected the columns source,au,onset,apex,offset; found source, au"),
-        ("", "expected the columns source,au,onset,apex,offset; found no rows"),
-        (None, "codes.csv: expected a readable CSV file"),
+        ("", "codes.csv: expected a table, found an empty file"),
+        (None, "codes.csv: no such file"),
     ],
 )
 def test_a_bad_list_is_named(command, codes, caplog, text, message):
