@@ -17,8 +17,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from augmentation import augment
-from clips.checks import batch_problem
-from clips.loader import make_clip_loader
+from clips.checks import batch_problem, size_problem
+from clips.loader import any_size, make_clip_loader
 from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
@@ -38,6 +38,7 @@ from core.stop_signal import StopSignal, ignore_interrupt
 from errors import UserError
 from frames_dataset import EpochSampler, FramesDataset
 from logger import RunLogger, run_folder
+from modules.model import MotionModel
 from modules.trainable import Optimiser, Trainable
 from output.visualizer import Visualizer
 from sync_batchnorm import synchronise
@@ -143,9 +144,12 @@ def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats
         str(fabric.device),
         landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion,
         action_units=model.needs_action_units,
+        size_problems=config.size_problems if isinstance(model, MotionModel) else any_size,
     )
     with fabric.rank_zero_first():
         clips, problems = loader.load_all(split_clips(config.dataset_params, "train"), "train")
+    if problem := size_problem(clip.cached.frames().shape[1:3] for clip in clips):
+        raise UserError(problem)
     for problem in problems:
         log.warning("left out: %s", problem)
     log.info("%d clips to train on%s", len(clips), f", {len(problems)} left out" if problems else "")

@@ -44,13 +44,13 @@ def network_problems(
         batch_size: of training, for batch normalisation; None: each map is normalised by itself.
     """
     divisor = round(2**levels / scale_factor)
-    wrong = [(name, side) for name, side in zip(("height", "width"), frame, strict=True) if side % divisor]
-    for name, side in wrong:
+    wrong = {name: side for name, side in zip(("height", "width"), frame, strict=True) if side % divisor}
+    if wrong:
         yield (
-            f"dataset_params.frame_shape: expected a {name} divisible by {divisor} ({network}), got {side}; change it, "
-            "or lower the number of blocks"
+            f"dataset_params.frame_shape: expected a {' and a '.join(wrong)} divisible by {divisor} ({network}), got "
+            f"{' and '.join(map(str, wrong.values()))}; change it, or lower the number of blocks"
         )
-    if not wrong:
+    else:
         yield from single_value_problems(network, (frame[0] // divisor, frame[1] // divisor), batch_size)
 
 

@@ -46,7 +46,8 @@ def _lines(problem: Any, known: list[str]) -> list[str]:
             messages = str(problem["ctx"]["error"]).splitlines()
             return [f"{path}: {m}" if m.startswith("expected") else f"{path}.{m}".lstrip(".") for m in messages]
         case "is_instance_of":
-            return [f"{path}: expected a path, got {shown(value)}; put a number between quotes"]
+            remedy = "; put a number between quotes" if isinstance(value, int | float) else ""
+            return [f"{path}: expected a path, got {shown(value)}{remedy}"]
         case "too_long":
             return [f"{path}: expected at most {problem['ctx']['max_length']} values, got {shown(value)}"]
         case "too_short":

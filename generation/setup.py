@@ -49,6 +49,7 @@ def make_loader(config: Config, engine: Engine) -> ClipLoader:
         str(engine.fabric.device),
         landmarks=model.needs_landmarks,
         action_units=model.needs_action_units,
+        size_problems=config.size_problems,
     )
 
 

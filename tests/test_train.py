@@ -276,7 +276,7 @@ def test_random_numbers_differ_between_seeds_epochs_steps_and_devices():
             "absent",
         ),
         (["--set", "dataset_params.root_dir=nowhere"], "nowhere: no such folder of clips"),
-        (["--checkpoint", "nowhere.pth.tar"], "nowhere.pth.tar: no such file; correct the path"),
+        (["--checkpoint", "nowhere.pth.tar"], "nowhere.pth.tar: no such file in"),
     ],
 )
 def test_what_cannot_be_trained_says_why_in_one_line(
