@@ -39,7 +39,7 @@ def load_config(path: Path, assignments: Sequence[str] = ()) -> Loaded:
     raw = _read(path, assignments)
     if kind_of(raw) == PREPARATION:
         raise ConfigError(f"{path}: expected an experiment, got prepare_params; use it with --mode prepare")
-    return build_config(raw, str(path))
+    return build_config(raw, printable(str(path)))
 
 
 def load_preparation(path: Path, assignments: Sequence[str] = ()) -> PrepareConfig:
@@ -51,7 +51,7 @@ def load_preparation(path: Path, assignments: Sequence[str] = ()) -> PrepareConf
     raw = _read(path, assignments)
     if "prepare_params" not in raw:
         raise ConfigError(f"{path}: expected the section prepare_params, got an experiment; see config/prepare-*.yaml")
-    return _validated(PrepareConfig, raw, str(path))
+    return _validated(PrepareConfig, raw, printable(str(path)))
 
 
 def _read(path: Path, assignments: Sequence[str]) -> dict[str, Any]:

@@ -22,10 +22,12 @@ from errors import UserError
 from modules.blocks import count_parameters
 from tests import option_probes as see
 from tests.conftest import SIZE
+from tests.test_load import published_experiments
 from tests.test_options import leaves
 
 ROOT = Path(__file__).parents[2]
 SHIPPED = {path.name: path.read_text(encoding="utf-8") for path in sorted(ROOT.glob("config/*.yaml"))}
+SHIPPED |= {f"published-{name}": yaml.safe_dump(tree) for name, tree in published_experiments().items()}
 LARGEST_MODEL = 10_000_000  # parameters; larger ones are built without weights only
 NUMBERS = (
     *(0, 1, 2, 3, 5, 7, 16, 17, 64, 100, 1000, 4096, 8192, 10**6, 10**9, 10**11, 10**23, 10**99, -1, -(10**11)),
