@@ -58,7 +58,7 @@ def subject_of(name: str) -> str:
 
 def normalised_name(name: str) -> str:
     """Return a name in lower case and without zero padding: `S01_ne_01` -> `s1_ne_1`, `spNO.01` -> `spno.1`."""
-    return re.sub(r"\d+", lambda digits: str(int(digits[0])), name.strip().casefold())
+    return re.sub(r"(?<!\d)0+(?=\d)", "", name.strip().casefold())
 
 
 def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str, str]]]:

@@ -102,7 +102,7 @@ class PrepareParams(Section):
     root_dir: FilePath
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
-    """Coding sheet; null: found by its documented name in `root_dir` or beside it."""
+    """Coding sheet; null: found by its documented name, or else by its columns, in `root_dir` or beside it."""
     release: FolderName | None = None
     """Subfolder of `root_dir` to read if it contains several releases, such as `CASME2_RAW_selected`."""
     missing_apex: Literal["motion", "midpoint"] = "motion"
@@ -119,6 +119,9 @@ class PrepareParams(Section):
     interpolated. Requires `trim`, so that the onset is the first frame."""
     workers: Annotated[int, Field(gt=0, le=1024)] | None = None
     """Number of processes; null: one per processor core."""
+    remove_missing: bool = False
+    """Remove finished clips that are no longer in the data set, or whose inputs are missing or cannot be used; false:
+    they are kept, in the tables too, with a warning."""
     crop_params: PrepareCropParams = PrepareCropParams()
     """Square crop of the face."""
     landmark_params: PrepareLandmarkParams = PrepareLandmarkParams()

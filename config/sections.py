@@ -23,6 +23,7 @@ from config.ranges import (
     Milestones,
     NonNegativeInt,
     OpenFraction,
+    PositiveFloat,
     PositiveInt,
     PositiveLearningRate,
     Repeats,
@@ -180,6 +181,8 @@ class TrainParams(Section):
     """Worker processes of the data loader; 0 loads in the training process."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints; the last epoch is always saved."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
     precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(_number_to_text)] = "32"
@@ -219,6 +222,8 @@ class TrainAVDParams(Section):
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     epoch_milestones: Milestones = (70, 90)
     """Epochs at which the learning rate is divided by ten."""
     lr: PositiveLearningRate = 1e-3
@@ -244,6 +249,8 @@ class TrainAUParams(Section):
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
     epoch_milestones: Milestones = (12, 17)

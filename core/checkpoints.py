@@ -1,9 +1,9 @@
 """Checkpoints of this program and of the published code bases.
 
 A checkpoint is a dict. Its top level holds the state dict of each network under its published name, the optimisers,
-`epoch` (the last finished one) and, in ours, `format`, `family`, `step` (finished steps of the next epoch) and
-`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to resume.
-Ours contain tensors, numbers, text, lists and dicts only.
+`epoch` (the last finished one) and, in ours, `format`, `family`, `config`, `step` and `pairs` (finished ones of the
+next epoch) and `total_steps`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is
+needed to resume. Ours contain tensors, numbers, text, lists and dicts only.
 """
 
 import logging
@@ -28,10 +28,10 @@ __all__ = [
     "CheckpointError",
     "checkpoint_contents",
     "finished_epoch",
-    "finished_steps",
     "load_networks",
     "load_optimisers",
     "read_checkpoint",
+    "stored_count",
     "write_checkpoint",
 ]
 
@@ -49,12 +49,11 @@ def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
         UserError: the disk is full or not writable.
     """
     try:
-        with replacing_file(path, "make room and resume from the previous checkpoint") as temporary:
-            torch.save(dict(contents), temporary)
-    except RuntimeError as error:  # raised by torch if the disk is full
-        raise CheckpointError(
-            f"{path}: could not be written ({first_line(error)}); make room and resume from the previous checkpoint"
-        ) from error
+        with replacing_file(path, "make room") as temporary, temporary.open("wb") as file:
+            torch.save(dict(contents), file)
+    except RuntimeError as error:  # raised by torch after an error of the file
+        reason = error.__context__.strerror if isinstance(error.__context__, OSError) else first_line(error)
+        raise CheckpointError(f"{path}: could not be written ({reason}); make room") from error
 
 
 def checkpoint_contents(
@@ -230,9 +229,9 @@ def finished_epoch(contents: Mapping[Any, Any], epoch_key: str, path: Path) -> i
     return _count(contents.get(epoch_key), -1, epoch_key, _place(path, contents))
 
 
-def finished_steps(contents: Mapping[Any, Any], path: Path) -> int:
-    """Finished steps of the epoch after the last finished one; 0 in published checkpoints."""
-    return _count(contents.get("step", 0), 0, "step", _place(path, contents))
+def stored_count(contents: Mapping[Any, Any], key: str, path: Path) -> int:
+    """Number of steps or pairs that a checkpoint stores under a key; 0 where it does not, as in published ones."""
+    return _count(contents.get(key, 0), 0, key, _place(path, contents))
 
 
 def _count(value: Any, smallest: int, key: str, where: str) -> int:

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from errors import UserError, first_line
+from errors import UserError
 from parsing.files import MIB, read_file
+from parsing.text_tables import describe_error
 
 MAX_BYTES = 256 * MIB
 _MAX_HEADER = 10_000  # bytes
@@ -58,7 +59,7 @@ def _unpack(data: bytes, path: Path) -> dict[str, bytes]:
     except UserError:
         raise
     except Exception as error:  # zipfile and its decompressors raise errors of many kinds
-        raise UserError(f"{path}: a damaged .npz archive ({first_line(error)}); write it again") from error
+        raise UserError(f"{path}: a damaged .npz archive ({describe_error(error)}); write it again") from error
 
 
 def _parse_array(data: memoryview, name: str) -> NDArray[np.float64]:
@@ -66,7 +67,9 @@ def _parse_array(data: memoryview, name: str) -> NDArray[np.float64]:
     try:
         shape, fortran, dtype = _read_header(stream)
     except Exception as error:  # the header is Python text: damage raises errors of many kinds
-        raise UserError(f"{name}: not a .npy file, or a damaged one ({first_line(error)}); write it again") from error
+        raise UserError(
+            f"{name}: not a .npy file, or a damaged one ({describe_error(error)}); write it again"
+        ) from error
     if dtype.kind not in _NUMBERS:
         raise UserError(f"{name}: contains {_type_name(dtype)}, expected numbers")
     if len(shape) > _MAX_AXES or any(type(side) is not int or side < 1 for side in shape):

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from errors import UserError, first_line
+from errors import UserError
 from parsing.files import read_file
-from parsing.text_tables import decode_text
+from parsing.text_tables import decode_text, describe_error
 
 MAX_BYTES = 64 * 2**20
 
@@ -21,5 +21,5 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
-        reason = "nested too deeply" if isinstance(error, RecursionError) else first_line(error)
+        reason = "nested too deeply" if isinstance(error, RecursionError) else describe_error(error)
         raise UserError(f"{path}: expected a readable JSON file ({reason}); write it again") from error

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from errors import UserError
+from errors import UserError, first_line, printable
 
 MAX_BYTES = 128 * 2**20
 MAX_CELLS = 12_000_000  # about 1 GB of text objects
@@ -23,12 +23,18 @@ _BYTE_ORDER_MARKS = (
 )
 _SEPARATORS = ("\t", ";", ",", "\uff0c")  # the last is the comma of Chinese keyboards
 _SAMPLED_LINES = 60
+_MAX_MESSAGE = 200
 _SAMPLED_CHARACTERS = 4_000_000
 _DECLARATION = re.compile(r"sep=(.)\r?\n?", re.IGNORECASE)  # line that Excel reads and hides
 _DECIMAL_COMMAS = re.compile(r"(\s*[+-]?\d+(,\d+)?(e[+-]?\d+)?(?!\S))+\s*", re.IGNORECASE)  # 1,5 2,5
 _MARKUP = re.compile(rb"\s*<(!doctype|html|table|\?xml|meta|head)", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x01-\x08\x0e-\x19\x1b-\x1f\x7f]")  # \x1a ends files of DOS programs
 _ROW_LIMIT_HINT = "split the table, or remove what is not needed"
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the first line of a library's message, which may repeat damaged content, without its end if it is long."""
+    return printable(first_line(error))[:_MAX_MESSAGE]
 
 
 def decode_text(data: bytes, path: Path) -> str:

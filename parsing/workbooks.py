@@ -8,10 +8,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from errors import UserError, first_line
-from parsing.text_tables import MAX_CELLS
+from errors import UserError
+from parsing.text_tables import MAX_CELLS, describe_error
 
 ZIP, OLE = b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_STREAMS = tuple(b"\x09" + kind for kind in (b"\0\x04\0", b"\x02\x06\0", b"\x04\x06\0", b"\x08\x08\0", b"\x08\x10\0"))
+"""Beginnings of the workbooks of old versions of Excel that are not wrapped into an OLE file."""
 MAX_UNPACKED = 128 * 2**20
 MAX_ROWS = 1_048_576  # of spreadsheet programs
 _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#N/A"})
@@ -19,7 +21,7 @@ _ERRORS = frozenset({"#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!",
 
 def is_workbook(data: bytes) -> bool:
     """True if bytes begin as those of an Excel workbook do, whatever the file's name."""
-    return data.startswith((ZIP, OLE))
+    return data.startswith((ZIP, OLE, *_STREAMS))
 
 
 def read_workbook(data: bytes, path: Path) -> dict[str, list[list[str]]]:
@@ -44,8 +46,8 @@ def read_workbook(data: bytes, path: Path) -> dict[str, list[list[str]]]:
         raise
     except Exception as error:  # openpyxl and xlrd raise errors of many kinds on damaged files
         raise UserError(
-            f"{path}: expected a readable Excel workbook ({first_line(error)}); open it in a spreadsheet program and "
-            "save it again as .xlsx or .csv"
+            f"{path}: expected a readable Excel workbook ({describe_error(error)}); open it in a spreadsheet program "
+            "and save it again as .xlsx or .csv"
         ) from error
     if not tables:
         raise UserError(f"{path}: expected a workbook with a sheet, found none")

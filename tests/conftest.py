@@ -19,7 +19,7 @@ from benchmarks.landmark_groups import face_shapes
 from config.family_sections import PictureTrainParams
 
 ROOT = Path(__file__).parents[1]
-TOOL_FOLDERS = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+TOOL_FOLDERS = {".git", ".venv", ".hypothesis", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 SIZE = 64
 FRAMES = 6
 LONGEST_EXAMPLE_MS = 10_000  # an input that takes longer counts as a hang

@@ -166,4 +166,4 @@ def test_frames_of_their_own_size_must_fit_the_networks_and_each_other(check, cl
         iio.imwrite(path, np.zeros((100, 100, 3), np.uint8))
     status, log = check(own)
     assert status == 2
-    assert "b: frames of 100 x 100: dataset_params.frame_shape: expected a height divisible by 32" in log
+    assert "b: frames of 100 x 100: dataset_params.frame_shape: expected a height and a width divisible by 32" in log

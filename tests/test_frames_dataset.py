@@ -141,7 +141,7 @@ def test_landmarks_are_tracked_anew_from_another_reference_frame(clips_root):
 def test_a_resumed_epoch_continues_after_its_finished_steps():
     sampler = EpochSampler(10, 2, seed=0)
     whole = list(sampler)
-    sampler.start(0, steps_done=3)
+    sampler.start(0, pairs_done=6)
     assert list(sampler) == whole[6:]
     assert len(sampler) == 4
 

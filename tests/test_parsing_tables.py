@@ -2,6 +2,7 @@
 
 import io
 import math
+import struct
 import zipfile
 from pathlib import Path
 
@@ -169,6 +170,22 @@ def test_what_is_no_table_is_refused_in_one_line(tmp_path, content, message):
     with pytest.raises(UserError, match=rf"a\.csv: .*{message}") as caught:
         read_cells(tmp_path / "a.csv")
     assert "\n" not in str(caught.value)
+
+
+def test_workbooks_of_old_versions_of_excel_are_read(tmp_path):
+    """BIFF 2, the simplest: a stream of records, each a type, a length and content."""
+
+    def record(kind: int, content: bytes) -> bytes:
+        return struct.pack("<HH", kind, len(content)) + content
+
+    cells = [
+        record(4, struct.pack("<HH3sB", 0, 0, b"", 4) + b"name"),
+        record(3, struct.pack("<HH3sd", 1, 0, b"", 4.0)),
+        record(3, struct.pack("<HH3sd", 1, 1, b"", 0.5)),
+    ]
+    stream = record(9, struct.pack("<HH", 2, 16)) + b"".join(cells) + record(10, b"")
+    (tmp_path / "a.xls").write_bytes(stream)
+    assert read_cells(tmp_path / "a.xls") == [["name", ""], ["4", "0.5"]]
 
 
 def test_a_row_far_below_the_others_does_not_cost_memory(tmp_path):

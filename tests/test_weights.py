@@ -11,9 +11,9 @@ from core.checkpoints import (
     CheckpointError,
     checkpoint_contents,
     finished_epoch,
-    finished_steps,
     load_networks,
     load_optimisers,
+    stored_count,
 )
 from core.models import build_model, load_au_estimator
 from core.weights import load_state
@@ -198,12 +198,12 @@ def test_epochs_and_steps_that_are_no_counts_are_refused(value):
     with pytest.raises(CheckpointError, match="x: expected a whole number under `epoch`, got"):
         finished_epoch({"epoch": value}, "epoch", PATH)
     with pytest.raises(CheckpointError, match="x: expected a whole number under `step`, got"):
-        finished_steps({"step": value}, PATH)
+        stored_count({"step": value}, "step", PATH)
 
 
 def test_counts_are_read():
     assert finished_epoch({"epoch": -1}, "epoch", PATH) == -1
-    assert (finished_steps({}, PATH), finished_steps({"step": 4}, PATH)) == (0, 4)
+    assert (stored_count({}, "step", PATH), stored_count({"step": 4}, "step", PATH)) == (0, 4)
 
 
 def first_state(contents: dict) -> dict:

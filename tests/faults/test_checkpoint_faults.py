@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import run
 from core.checkpoint_files import CheckpointError, read_checkpoint
-from core.checkpoints import checkpoint_contents, finished_epoch, finished_steps, load_networks, load_optimisers
+from core.checkpoints import checkpoint_contents, finished_epoch, load_networks, load_optimisers, stored_count
 from tests.conftest import tiny_experiment
 from tests.test_checkpoint_files import HOSTILE, integer, safetensors, with_pickle
 from tests.test_checkpoints import prepared, published_contents
@@ -67,7 +67,7 @@ class Subject:
             contents = read_checkpoint(self.path)
             load_networks(self.model, contents, self.config, self.path)
             finished_epoch(contents, "epoch", self.path)
-            finished_steps(contents, self.path)
+            stored_count(contents, "step", self.path)
             load_optimisers(self.optimisers, contents, self.path)
         except CheckpointError as error:
             message = str(error)
