@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -15,7 +16,7 @@ _MAX_SHOWN = 60  # characters of a wrong value or key in a message
 
 def problem_lines(error: ValidationError, config: type[Section]) -> list[str]:
     """Return one line per problem; at most `MAX_PROBLEMS`, and the number of the others in a last one."""
-    known = _known_keys(TypeAdapter(config).json_schema())
+    known = _known_keys_of(config)
     lines: list[str] = []
     for problem in error.errors(include_url=False):
         if len(lines) >= MAX_PROBLEMS:
@@ -60,6 +61,11 @@ def _lines(problem: Any, known: list[str]) -> list[str]:
             return [f"{path}: expected text as key; put it between quotes"]
     expected = re.sub(r"^Input should be (a valid )?", "", problem["msg"])
     return [f"{path}: expected {expected}, got {shown(value)}"]
+
+
+@cache
+def _known_keys_of(config: type[Section]) -> list[str]:
+    return _known_keys(TypeAdapter(config).json_schema())
 
 
 def _known_keys(schema: dict[str, Any]) -> list[str]:
