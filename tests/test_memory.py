@@ -71,6 +71,13 @@ def test_the_estimate_is_that_of_the_maps_that_training_keeps(family):
     assert need.frames / 4 < true < 2 * need.frames  # networks of 4 channels; with 64 it is within a factor of 1.4
 
 
+def test_generation_needs_the_weights_once_and_no_maps_for_a_backward_pass():
+    config = see.config_of("fomm", {})
+    training, generation = (memory.estimate(config, work, 2) for work in ("train", "generate"))
+    assert training.networks == 4 * generation.networks
+    assert training.frames == 4 * generation.frames
+
+
 def test_the_memory_of_this_machine_is_known():
     assert 2**26 < memory.cpu_memory() < 2**50
 
