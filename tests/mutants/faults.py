@@ -1069,7 +1069,11 @@ PREPARATION = [
         "tests/test_prepare.py -k labels",
         ("the page names an onset that the release does not", 'labels.get("release_onset") in', '"x" in'),
         ("the page ignores the labels of prepare", "self._table.get(clip.name, {})", "{}"),
-        ("the page shows no action units of the folder", "_action_units(clip.clip, len(clip), split) if", "_none() if"),
+        (
+            "the page shows no action units of the folder",
+            "self._action_units(clip.clip, len(clip), split) if",
+            "None if",
+        ),
         (
             "a rejected clip has no picture",
             "        pictures = clip_pictures(",
