@@ -465,8 +465,13 @@ CONFIG = [
         "config",
         "config/ranges.py",
         "tests/test_load.py",
-        ("~ is a folder", ".expanduser()", ""),
         ("scales repeat", 'len({f"{value:g}" for value in values}) < len(values)', "False"),
+    ),
+    *_faults(
+        "config",
+        "parsing/files.py",
+        "tests/test_load.py",
+        ("~ is a folder", ".expanduser()", ""),
     ),
     *_faults(
         "config",
