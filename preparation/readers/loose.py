@@ -25,6 +25,7 @@ from clips.reading import (
     read_image,
 )
 from errors import UserError
+from parsing.files import searched_folder
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
 from preparation.readers.header import Header, shown
 from preparation.readers.labels import (
@@ -70,7 +71,9 @@ def read_loose(
 
 def _frame_folders(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected a folder that contains one folder of frames per clip")
+        raise UserError(
+            f"{root}: no such folder{searched_folder(root)}; expected one that contains a folder of frames per clip"
+        )
     folders, waiting = [], subfolders(root)
     while waiting:
         folder = waiting.pop()
@@ -87,7 +90,7 @@ def _video_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise UserError(f"{root}: no such video, and no such folder of videos")
+        raise UserError(f"{root}: no such video, and no such folder of videos{searched_folder(root)}")
     videos, folders = [], [root]
     while folders:
         folder = folders.pop()
