@@ -39,7 +39,7 @@ def run_folder(log_dir: Path, stem: str) -> Path:
 @contextmanager
 def log_to_file(folder: Path) -> Iterator[None]:
     """Append everything that is logged inside the context to `log.txt` of a folder."""
-    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

@@ -56,6 +56,28 @@ def file_lock(path: Path) -> Iterator[None]:
         lock.release()
 
 
+@contextmanager
+def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file while one process does a piece of work, and remove the file afterwards.
+
+    Args:
+        path: lock file; missing parent folders are created.
+        wait: False does not wait for another process that holds it.
+    Yields:
+        True if this process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    held = _acquire(lock, path)
+    try:
+        yield held
+    finally:
+        if held:
+            with suppress(OSError):  # those who wait for a removed lock file notice it and create a new one
+                path.unlink()
+            lock.release()
+
+
 def _acquire(lock: FileLock, place: Path) -> bool:
     try:
         lock.acquire()

@@ -3,7 +3,6 @@
 Legend: T frames.
 """
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from errors import UserError
 from faces.action_unit_tables import read_table
 from faces.action_units import TableRules, clip_action_units
 from faces.facs import MAX_INTENSITY, intensity_curves, parse_code
+from generation.limits import check_fps, check_length
 
 COLUMNS = ("source", "au", "onset", "apex", "offset")
 
@@ -37,6 +37,7 @@ class CodedClip:
         onset, offset: frames, empty for curves.
         fps: frames per second; None takes the source's or the config's.
         name: of its folder of results.
+        named: True if the list gives the name.
     """
 
     source: Clip
@@ -46,6 +47,7 @@ class CodedClip:
     offset: int | str
     fps: float | None
     name: str
+    named: bool
 
 
 def code_curves(
@@ -71,6 +73,7 @@ def code_curves(
     """
     units = parse_code(code, alternatives=alternatives)
     length = max(offset + onset, offset + 1) if frames is None else frames
+    check_length(length)
     return intensity_curves(units, onset, apex, offset, length, default=intensity / MAX_INTENSITY)
 
 
@@ -120,12 +123,12 @@ def _coded_clip(
         curves = code_curves(code, onset, apex, offset, frames, intensity, "flag")
         times = onset, offset
     fps = _number(row, "fps", float) if row.get("fps") else fps
-    if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps: expected frames per second, got {fps:g}")
+    if fps is not None:
+        check_fps(fps, "fps")
     name = row.get("name") or re.sub(r"[^\w.+=-]+", "_", f"{Path(code).stem if table else code}-{source.label}")
     if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
         raise ValueError(f"name: expected letters, digits and any of _ . + = -, got {name!r}")
-    return CodedClip(source, code, curves, *times, fps, name)
+    return CodedClip(source, code, curves, *times, fps, name, bool(row.get("name")))
 
 
 def _number(row: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
@@ -142,4 +145,5 @@ def _table_curves(path: Path, rules: TableRules) -> NDArray[np.float32]:
     if table.numbers is not None and len(table.numbers):
         numbers = range(int(table.numbers.min()), int(table.numbers.max()) + 1)
     length = len(table.values) if numbers is None else len(numbers)
+    check_length(length)
     return clip_action_units(table, length, frame_numbers=numbers, rules=rules)
