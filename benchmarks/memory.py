@@ -2,9 +2,10 @@
 
     python -m benchmarks.memory [--frames 300 3000] [--size 256] [--modes pairs au ...]
 
-Each mode runs in a process of its own, with `warp`, after the clips have been decoded. Anonymous memory (RssAnon of
-/proc, sampled) is what the program allocates; resident memory (VmHWM) also counts pages of the frame cache that the
-process has mapped, which the system can drop. Prints both in MiB, and the ratio of the last to the first clip.
+Each mode runs in a process of its own, with `warp`, after the clips have been decoded. Resident memory (VmHWM of /proc)
+is the exact peak, and counts the libraries and the mapped pages of the frame cache; anonymous memory (RssAnon) counts
+only what the program allocates, but is sampled and misses short peaks. Prints both in MiB, and the ratio of the last to
+the first clip.
 """
 
 import argparse
@@ -59,7 +60,9 @@ def _make_clips(folder: Path, frames: int, size: int) -> None:
     for name in ("long", "still"):
         (folder / "data" / "test" / name).mkdir(parents=True)
     for t, shift in enumerate(shifts):
-        moved = cv2.warpAffine(small, np.array([[1, 0, shift], [0, 1, 0.0]]), (size, size), borderMode=cv2.BORDER_REFLECT)
+        moved = cv2.warpAffine(
+            small, np.array([[1, 0, shift], [0, 1, 0.0]]), (size, size), borderMode=cv2.BORDER_REFLECT
+        )
         iio.imwrite(folder / "data" / "test" / "long" / f"{t:05d}.png", moved, compress_level=1)
     iio.imwrite(folder / "data" / "test" / "still" / "0.png", small)
     (folder / "landmarks").mkdir()
@@ -67,7 +70,9 @@ def _make_clips(folder: Path, frames: int, size: int) -> None:
     np.save(folder / "landmarks" / "still.npy", landmarks[None])
     (folder / "pairs.csv").write_text("source,driving\nstill,long\n", encoding="utf-8")
     times = f"{frames // 10},{frames // 2},{frames - frames // 10}"
-    (folder / "codes.csv").write_text(f"source,au,onset,apex,offset,frames\nstill,4,{times},{frames}\n", encoding="utf-8")
+    (folder / "codes.csv").write_text(
+        f"source,au,onset,apex,offset,frames\nstill,4,{times},{frames}\n", encoding="utf-8"
+    )
     section = {
         "root_dir": "data",
         "frame_shape": [size, size, 3],

@@ -19,14 +19,12 @@ from torch import Tensor
 from clips.loader import LoadedClip
 from clips.reading import ClipError, Frame
 from config.sections import AnimateParams
-from core.memory import return_free_memory
 from errors import UserError
 from faces.alignment import fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
 from modules.geometry import transfer_motion
 from modules.model import Condition, Motion, MotionModel
 
-BATCHES_PER_CLEANING = 8  # 40 ms each, and at most the free memory of so many batches is kept
 LARGEST_KEYPOINT = 100.0  # normalised units; a keypoint farther outside the frame is a failure, not a motion
 
 
@@ -262,7 +260,4 @@ class Engine:
 
     def _parts(self, length: int) -> Iterator[slice]:
         """Slices of at most `batch_size` frames."""
-        for number, start in enumerate(range(0, length, self.batch_size)):
-            if number % BATCHES_PER_CLEANING == 0:
-                return_free_memory()
-            yield slice(start, min(start + self.batch_size, length))
+        return (slice(i, min(i + self.batch_size, length)) for i in range(0, length, self.batch_size))
