@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from clips.loader import ClipLoader, LoadedClip
 from clips.reading import ClipError, Frame

@@ -1,28 +1,37 @@
 """Worker processes that make several clips at a time and end with the process that started them."""
 
+import ctypes
 import multiprocessing
 import os
+import pickle
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from queue import SimpleQueue
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
 
+from core.stop_signal import SIGNALS
 from errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def run_in_processes(
     work: Callable[[Item], Result], items: Iterable[Item], count: int
-) -> Iterator[tuple[Item, Result]]:
+) -> Generator[tuple[Item, Result], None, None]:
     """Apply `work` to every item, and yield items and results in the order in which they are finished.
 
-    At most two items per process are taken from `items` ahead of their results.
+    At most two items per process are taken from `items` ahead of their results. Where the caller stops early, by
+    Ctrl-C too, the processes are killed.
 
     Args:
         work: a function that can be pickled.
@@ -33,41 +42,138 @@ def run_in_processes(
     if count == 1:
         yield from ((item, work(item)) for item in items)
         return
-    # Spawned, because the networks that may be loaded in this process have threads, which do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(count, context, _initialise_worker)
+    pool: _Pool[Item, Result] = _Pool(work, count)
     try:
-        running: dict[Future[Result], Item] = {}
         for item in items:
-            running[pool.submit(work, item)] = item
-            if len(running) >= 2 * count:
-                yield from _finished(running)
-        while running:
-            yield from _finished(running)
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a worker process was killed, perhaps because memory ran out; run the same command again with fewer "
-            "prepare_params.workers"
-        ) from error
+            pool.submit(item)
+            if pool.unfinished >= 2 * count:
+                yield pool.next_result()
+        while pool.unfinished:
+            yield pool.next_result()
     finally:
-        pool.shutdown(cancel_futures=True)
+        pool.kill()
 
 
-def _finished(running: dict[Future[Result], Item]) -> Iterator[tuple[Item, Result]]:
-    done, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in done:
-        yield running.pop(future), future.result()
+class _Answer(NamedTuple):
+    item: Any
+    result: Any
+    error: Exception | None
 
 
-def _initialise_worker() -> None:
-    """Use one thread, leave Ctrl-C to the starting process, and exit when that process ends."""
+class _Pool(Generic[Item, Result]):
+    """Processes that are started as items come. A thread per process hands it items and waits for the results.
+
+    `concurrent.futures` joins its processes when the program ends, which blocks where Ctrl-C has interrupted it.
+
+    Attributes:
+        unfinished: number of items whose results have not been returned.
+    """
+
+    def __init__(self, work: Callable[[Item], Result], count: int):
+        self.unfinished = 0
+        self._work, self._count = work, count
+        # Spawned, because the networks that may be loaded in this process have threads, which do not survive a fork.
+        self._context = multiprocessing.get_context("spawn")
+        self._processes: list[BaseProcess] = []
+        self._items: SimpleQueue[list[Any]] = SimpleQueue()
+        self._answers: SimpleQueue[_Answer] = SimpleQueue()
+
+    def submit(self, item: Item) -> None:
+        """Queue an item."""
+        if len(self._processes) < self._count:
+            self._start_process()
+        self._items.put([item])
+        self.unfinished += 1
+
+    def next_result(self) -> tuple[Item, Result]:
+        """Wait for an item to be finished; returns it with its result, or raises the error of `work`."""
+        answer = self._answers.get()
+        self.unfinished -= 1
+        if answer.error is not None:
+            raise answer.error
+        return answer.item, answer.result
+
+    def kill(self) -> None:
+        """End all processes at once."""
+        for process in self._processes:
+            if process.pid is not None:
+                process.kill()
+                process.join()
+        for _ in self._processes:
+            self._items.put([])
+
+    def _start_process(self) -> None:
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_serve, args=(self._work, theirs, os.getpid()), daemon=True)
+        with _signals_blocked():  # they stay blocked in the process and in the thread
+            self._processes.append(process)
+            process.start()
+            threading.Thread(target=self._hand_over, args=(ours,), daemon=True).start()
+        theirs.close()
+
+    def _hand_over(self, connection: Connection) -> None:
+        while queued := self._items.get():
+            (item,) = queued
+            result, error = None, None
+            try:
+                connection.send(item)
+                result, error = connection.recv()
+            except (EOFError, OSError):
+                error = UserError(
+                    "a worker process was killed, perhaps because memory ran out; run the same command again with "
+                    "fewer prepare_params.workers"
+                )
+            except Exception as failure:  # an item or an error that cannot be pickled
+                error = failure
+            self._answers.put(_Answer(item, result, error))
+
+
+def _serve(work: Callable[[Any], Any], connection: Connection, parent: int) -> None:
+    """Work off items in a worker process until the starting process kills it or ends."""
+    _end_with_parent(parent)
     cv2.setNumThreads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None, "runs in a worker process"
+    while True:
+        try:
+            item = connection.recv()
+        except (EOFError, OSError):
+            return
+        result, error = None, None
+        try:
+            result = work(item)
+        except Exception as failure:
+            failure.add_note(traceback.format_exc())
+            error = failure
+        try:
+            connection.send((result, error))
+        except (TypeError, AttributeError, pickle.PicklingError) as failure:  # raised before anything is sent
+            connection.send((None, RuntimeError(f"{error or result!r} cannot be pickled: {failure}")))
+
+
+def _end_with_parent(parent: int) -> None:
+    """Kill this process when the starting process ends: it must not write beside the next run."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+    started_by = multiprocessing.parent_process()
+    assert started_by is not None, "runs in a worker process"
 
     def exit_with_parent() -> None:
-        parent.join()
-        os._exit(1)  # the starting process was killed: a worker must not write beside the next run
+        started_by.join()
+        os._exit(1)
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """Block Ctrl-C and SIGTERM in this thread and in what it starts: they reach every process of the terminal or of
+    the job, and the starting process alone decides."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

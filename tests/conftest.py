@@ -3,9 +3,11 @@
 import gc
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
 import hypothesis
+import hypothesis.configuration
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from benchmarks.landmark_groups import face_shapes
 from config.family_sections import PictureTrainParams
 
 ROOT = Path(__file__).parents[1]
-TOOL_FOLDERS = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+TOOL_FOLDERS = {".git", ".venv", ".hypothesis", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 SIZE = 64
 FRAMES = 6
 LONGEST_EXAMPLE_MS = 10_000  # an input that takes longer counts as a hang
@@ -31,6 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """The same inputs in every run of the suite; other ones in every run with `--fuzz`."""
     examples = config.getoption("--fuzz")
+    hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
     hypothesis.settings.register_profile(
         "suite",
         max_examples=examples,

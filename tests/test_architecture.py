@@ -15,7 +15,7 @@ LAYERS = [
     {"core", "augmentation"},
     {"clips", "logger"},
     {"frames_dataset", "output"},
-    {"generation", "preparation"},
+    {"generation", "preparation", "trainer"},
     {"train", "animate", "reconstruction", "prepare", "check"},
     {"train_avd", "train_au", "run"},
     {"demo"},
