@@ -26,7 +26,7 @@ def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...], ot
         FileNotFoundError: there is no such file.
         ValueError: there are several, or one whose name differs in zero padding or case only.
     """
-    places = [folder / split / name, folder / name] if split else [folder / name]
+    places = list(dict.fromkeys([folder / split / name, folder / name]))  # one, for a name that is an absolute path
     found = _with_suffixes(places, suffixes) or _with_suffixes(places, others)
     if not found:
         expected = f"expected {places[-1]}{'|'.join(suffixes)}"

@@ -87,23 +87,24 @@ def replacing_entries(folder: Path, remedy: str = "make room or choose another p
     Raises:
         WriteError: the disk is full or the folder is not writable.
     """
-    temporary = folder / temporary_name()
+    place, temporary = folder, folder / temporary_name()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
             temporary.mkdir()
             yield temporary
             for entry in sorted(temporary.iterdir()):
+                place = folder / entry.name
                 if entry.is_dir():
-                    _put_folder(entry, folder / entry.name)
+                    _put_folder(entry, place)
                 else:
-                    os.replace(entry, folder / entry.name)
+                    os.replace(entry, place)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
     except WriteError as error:
         raise WriteError(str(error).replace(str(temporary), str(folder))) from error
     except OSError as error:
-        raise WriteError(f"{folder}: could not be written ({error.strerror or error}); {remedy}") from error
+        raise WriteError(f"{place}: could not be written ({error.strerror or error}); {remedy}") from error
 
 
 def write_bytes(path: Path, data: bytes, remedy: str = "make room or choose another place") -> bool:

@@ -33,7 +33,7 @@ log = logging.getLogger("generation")
 
 _LONGEST_NAME = 220  # bytes; endings such as `_comparison_slow2x.gif` still fit into the 255 of file systems
 # Names that are also those of other files beside the clips: of another clip's video or comparison, or of the table.
-_TAKEN = re.compile(r"\..*|.*(_comparison|_slow[\d.e+]+x|\.(mp4|gif|npy|csv|txt|png|json|lock))", re.IGNORECASE)
+_TAKEN = re.compile(r"(\..*)?|.*(_comparison|_slow[\d.e+]+x|\.(mp4|gif|npy|csv|txt|png|json|lock))", re.IGNORECASE)
 
 
 class ClipJob(Protocol):

@@ -130,4 +130,4 @@ def _read_results(folder: Path, row: Row) -> list[Path]:
     for path in videos:
         with av.open(str(path)) as opened:
             next(opened.decode(video=0))
-    return [*frames, *arrays, *videos]
+    return sorted([*frames, *arrays, *videos])

@@ -55,7 +55,9 @@ def _write_image(file: BinaryIO, image: Image.Image, box: Box, delay: int, *, fi
     if first:
         file.writelines(getheader(image, info=dict(settings))[0])
     part = image if box == (0, 0, *image.size) else image.crop(box)
-    file.writelines(getdata(part, box[:2], **settings, include_color_table=not first))
+    data = getdata(part, box[:2], **settings, include_color_table=not first)
+    file.writelines(data)
+    data.clear()  # Pillow keeps the list in a cycle of references, until the garbage collector comes by
 
 
 def _common_palette(frames: Sequence[Frame]) -> Image.Image:

@@ -1,11 +1,13 @@
 """Commands of every mode that generates clips, on tiny clips with the family without networks."""
 
+import csv
 import hashlib
 from pathlib import Path
 
 import run
 
 MODES = ("pairs", "au-list", "reconstruction", "file", "au")
+NAME = "006-022_3_3"  # folder of one of the two pairs
 CODES = "source,au,onset,apex,offset,frames,fps,name,curves\n022_3_3,4+L7B,1,3,6,,,,\n006,12,1,3,6,9,50,smile,\n"
 TIMES = ("--onset", "1", "--apex", "3", "--offset", "6")
 
@@ -49,3 +51,16 @@ def contents(folder: Path) -> dict[str, str]:
             content = repr(sorted(kept)).encode()
         found[name] = hashlib.sha256(content).hexdigest()
     return found
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """Rows of `results.csv`."""
+    with (folder / "results.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def only_line(caplog) -> str:
+    """The one error that was logged."""
+    (message,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "\n" not in message
+    return message
