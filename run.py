@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from config.experiment import Config
-from config.load import load_config, load_preparation
-from config.options import RunOptions
-from config.preparation import PrepareConfig
 from core.stop_signal import exit_status, interrupts_as_exceptions
 from errors import UserError, failure_of_machine
+
+if TYPE_CHECKING:
+    from config.experiment import Config
+    from config.preparation import PrepareConfig
 
 # Imported after the experiment file has been checked: deep-learning libraries take seconds to load.
 MODES = {
@@ -90,6 +90,10 @@ def _device_ids(text: str) -> tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the experiment file and run the mode; returns the exit status."""
+    # Here and not above: libraries take a while to load, in which Ctrl-C must already end the program in one line.
+    from config.load import load_config, load_preparation
+    from config.options import RunOptions
+
     assignments = arguments.set + ([f"seed={arguments.seed}"] if arguments.seed is not None else [])
     config: Config | PrepareConfig
     if arguments.mode == PREPARE:

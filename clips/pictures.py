@@ -29,8 +29,7 @@ _TWELVE_BITS = 4095
 Frame = NDArray[np.uint8]
 
 log = logging.getLogger("clips")
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", module="PIL")  # what Pillow says of damaged files, beside the error
+warnings.filterwarnings("ignore", module="PIL")  # of large and damaged files; the error, if there is one, says it too
 
 
 class ClipError(UserError):

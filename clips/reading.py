@@ -6,6 +6,7 @@ Frames are uint8 RGB, H x W x 3. An unreadable file is an error that names it; n
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,7 @@ def _cut_strip(strip: Frame, frame_shape: tuple[int, int, int] | None) -> Iterat
         yield strip
         return
     frames = [strip[:, start : start + frame_width] for start in range(0, width, frame_width)]
-    likeness = [_correlation(one, next_one) for one, next_one in zip(frames, frames[1:], strict=False)]
+    likeness = [_correlation(one, next_one) for one, next_one in pairwise(frames)]
     yield from frames if np.mean(likeness) >= STRIP_LIKENESS else [strip]
 
 

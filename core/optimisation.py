@@ -11,9 +11,9 @@ from torch.nn.utils import clip_grad_norm_, get_total_norm
 from errors import UserError
 from modules.trainable import Optimiser, Trainable
 
-MAX_SKIPPED = (
-    30  # the scaler of 16-mixed halves its scale each time; after 30 times the gradients themselves are broken
-)
+MAX_SKIPPED = 30
+"""Steps in a row that the scaler of 16-mixed may skip. It halves its scale each time; after so many, the gradients are
+broken."""
 
 
 class NotFiniteError(UserError):

@@ -1,15 +1,11 @@
 """Worker processes that make several clips at a time and end with the process that started them."""
 
-import ctypes
 import multiprocessing
 import os
 import pickle
-import signal
-import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from queue import SimpleQueue
@@ -17,12 +13,11 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 import cv2
 
-from core.stop_signal import SIGNALS
+from core.stop_signal import die_with_parent, signals_held_back
 from errors import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_PR_SET_PDEATHSIG = 1  # of prctl(2)
 
 
 def run_in_processes(
@@ -104,8 +99,8 @@ class _Pool(Generic[Item, Result]):
 
     def _start_process(self) -> None:
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(self._work, theirs, os.getpid()), daemon=True)
-        with _signals_blocked():  # they stay blocked in the process and in the thread
+        process = self._context.Process(target=_serve, args=(self._work, theirs), daemon=True)
+        with signals_held_back():  # in the process and in the thread for good: this process alone decides when to stop
             self._processes.append(process)
             process.start()
             threading.Thread(target=self._hand_over, args=(ours,), daemon=True).start()
@@ -128,9 +123,9 @@ class _Pool(Generic[Item, Result]):
             self._answers.put(_Answer(item, result, error))
 
 
-def _serve(work: Callable[[Any], Any], connection: Connection, parent: int) -> None:
+def _serve(work: Callable[[Any], Any], connection: Connection) -> None:
     """Work off items in a worker process until the starting process kills it or ends."""
-    _end_with_parent(parent)
+    _end_with_parent()
     cv2.setNumThreads(1)
     while True:
         try:
@@ -149,31 +144,14 @@ def _serve(work: Callable[[Any], Any], connection: Connection, parent: int) -> N
             connection.send((None, RuntimeError(f"{error or result!r} cannot be pickled: {failure}")))
 
 
-def _end_with_parent(parent: int) -> None:
+def _end_with_parent() -> None:
     """Kill this process when the starting process ends: it must not write beside the next run."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
+    die_with_parent()
     started_by = multiprocessing.parent_process()
     assert started_by is not None, "runs in a worker process"
 
-    def exit_with_parent() -> None:
+    def exit_with_parent() -> None:  # on other systems than Linux, and where the parent ended before
         started_by.join()
         os._exit(1)
 
     threading.Thread(target=exit_with_parent, daemon=True).start()
-
-
-@contextmanager
-def _signals_blocked() -> Iterator[None]:
-    """Block Ctrl-C and SIGTERM in this thread and in what it starts: they reach every process of the terminal or of
-    the job, and the starting process alone decides."""
-    if sys.platform == "win32":
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -855,7 +855,7 @@ def test_unreadable_sheets_are_named(suffix, tmp_path):
     make_casme2(tmp_path / "set")
     sheet = tmp_path / f"broken{suffix}"
     sheet.write_bytes(b"\xff\xfe\x81 no sheet")
-    with pytest.raises(UserError, match=rf"broken\{suffix}: expected a readable .*") as caught:
+    with pytest.raises(UserError, match=rf"broken\{suffix}: expected the columns .*") as caught:
         read_data_set("casme2", tmp_path / "set", sheet=sheet)
     assert "\n" not in str(caught.value)
 

@@ -38,3 +38,10 @@ def test_an_interrupted_mode_ends_with_one_line(number, status, monkeypatch, cap
     monkeypatch.setattr(run, "run", lambda parsed: os.kill(os.getpid(), number))
     assert run.main(["--config", "x.yaml"]) == status
     assert [record.message.split(";")[0] for record in caplog.records] == ["stopped"]
+
+
+def test_run_py_loads_its_libraries_where_interrupts_are_handled():
+    code = "import sys, run; print([name for name in ('pydantic', 'yaml', 'numpy', 'torch') if name in sys.modules])"
+    root = os.path.dirname(run.__file__)
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1013,8 +1013,8 @@ PREPARATION = [
         ("workers are left behind", "process.kill()", "pass"),
         (
             "workers of a killed process go on",
-            "_end_with_parent(parent)",
-            "pass",
+            "_end_with_parent()\n    cv2",
+            "cv2",
             "tests/faults/test_prepare_interrupted.py -k killed",
         ),
     ),
