@@ -27,7 +27,7 @@ from errors import printable
 from generation.records import FOLDER, Records, Row
 from output.result_table import ResultTable
 from output.video import check_frame_folder
-from parsing.cells import plain_cell, safe_cell
+from parsing.cells import cell_text
 
 log = logging.getLogger("generation")
 
@@ -155,7 +155,7 @@ class Batch:
             Its row; None if another run holds it.
         """
         key = hashlib.sha256(f"{self.settings} {job.inputs}".encode()).hexdigest()[:16]
-        identity = {name: plain_cell(safe_cell(cell)) for name, cell in job.identity.items()}
+        identity = {name: cell_text(cell) for name, cell in job.identity.items()}
         for name in _folder_names(job.name, identity):
             if wait:
                 log.info("%s: waiting for the run that is generating it", self.folder / name)
@@ -203,7 +203,7 @@ class Batch:
             values = generate(job, place / name)
             seconds = round(time.perf_counter() - began, 3)
             values = {**values, "folder": name, "seconds": seconds, "key": key}
-            row = {column: plain_cell(safe_cell(values[column])) for column in self.table.columns}
+            row = {column: cell_text(values[column]) for column in self.table.columns}
             self.records.write(name, row, place)
         self.table.add(row)
         return row

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.files import write_text
 from core.locks import claimed
-from parsing.cells import plain_cell, safe_cell
+from parsing.cells import cell_text, plain_cell, safe_cell
 from parsing.files import MIB, read_file
 
 log = logging.getLogger("output")
@@ -47,7 +47,7 @@ class ResultTable:
         with claimed(self._lock, wait=True):
             self._read()
             known = self.rows.get(row["folder"], {})
-            added = {name: plain_cell(safe_cell(row[name])) for name in self.columns}
+            added = {name: cell_text(row[name]) for name in self.columns}
             self.rows[row["folder"]] = {**known, **added}
             write_text(self.path, csv_text([*self.columns, *self._others], self.rows.values()))
 
