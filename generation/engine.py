@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from clips.loader import LoadedClip
-from clips.reading import ClipError, Frame
+from clips.reading import Frame
 from config.sections import AnimateParams
 from errors import UserError
 from faces.alignment import fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
+from generation.limits import check_generated
 from modules.geometry import transfer_motion
 from modules.model import Condition, Motion, MotionModel
-
-LARGEST_KEYPOINT = 100.0  # normalised units; a keypoint farther outside the frame is a failure, not a motion
 
 
 @dataclass(frozen=True)
@@ -219,13 +218,7 @@ class Engine:
         """Generate a batch and yield its frames; `clip` and `part` name them in messages."""
         prediction = self.model.generate(face.encoded, face.motion, motion, condition)["prediction"].float()
         points = motion[self.model.keypoint_name].float()
-        finite = prediction.isfinite().flatten(1).all(dim=1) & (points.abs() < LARGEST_KEYPOINT).flatten(1).all(dim=1)
-        if not finite.all():
-            frame = part.start + int(finite.byte().argmin())
-            raise ClipError(
-                f"clip {clip}: frame {frame}: the model generates values that are not finite or far outside the frame; "
-                "check landmarks and checkpoint, and train_params.precision"
-            )
+        check_generated(self.model, prediction, points, clip, part.start)
         frames = (prediction.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         for image, keypoints in zip(frames, points.cpu().numpy(), strict=True):
             yield Generated(image, keypoints)
