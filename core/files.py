@@ -140,11 +140,7 @@ def remove_abandoned(folder: Path) -> None:
         name = _TEMPORARY_NAME.fullmatch(entry.name)
         if name is None or name["host"] != _HOST or _is_alive(int(name["process"])):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                os.unlink(entry.path)
+        _remove(entry.path)
 
 
 def _is_alive(process: int) -> bool:
@@ -162,7 +158,13 @@ def _temporary(path: Path) -> Path:
 
 
 def _put_folder(new: Path, path: Path) -> None:
-    """Move a folder to the place of the one that is there, which other processes may replace at the same time."""
+    """Move a folder to the place of the one that is there, which other processes may replace at the same time.
+
+    Raises:
+        OSError: a file is there, or the folder cannot be moved.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file stands where a folder is expected", str(path))
     previous = _temporary(path)
     try:
         while True:
@@ -174,11 +176,18 @@ def _put_folder(new: Path, path: Path) -> None:
             except OSError as error:
                 if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                     raise
-                shutil.rmtree(previous, ignore_errors=True)  # another process has put its folder there: replace it, too
+                _remove(previous)  # another process has put its folder there: replace it, too
     finally:
         if previous.exists() and not path.exists():  # an error or a signal between the two moves
             os.replace(previous, path)
-        shutil.rmtree(previous, ignore_errors=True)
+        _remove(previous)
+
+
+def _remove(path: Path | str) -> None:
+    """Remove a file, a link or a folder, as far as it can be."""
+    with suppress(OSError):
+        os.unlink(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -6,19 +6,22 @@ generated again.
 """
 
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
-import numpy as np
 from PIL import Image
 
 from core.files import write_text
 from core.manifest import Manifest, describe_files, first_damaged
 from output.video import frame_path
+from parsing.arrays import read_arrays
+from parsing.files import MIB, check_regular_file, read_file
 
 FOLDER = ".manifests"
+_MAX_BYTES = 64 * MIB
 Row = dict[str, str]
 
 
@@ -54,10 +57,10 @@ class Records:
     def read(self, name: str) -> Record | None:
         """Record of a clip; None if there is none, or a damaged one."""
         try:
-            contents = json.loads(self._path(name).read_text(encoding="utf-8"))
+            contents = json.loads(read_file(self._path(name), max_bytes=_MAX_BYTES))
             row = {column: contents["row"][column] for column in self.columns}
             files = {file: (int(size), str(digest)) for file, (size, digest) in contents["files"].items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError):
             return None
         if not all(isinstance(cell, str) for cell in row.values()) or not all(_is_inside(file) for file in files):
             return None
@@ -87,7 +90,7 @@ class Records:
         try:
             paths = _read_results(self.folder, row)
             self._write(row["folder"], Record(row, describe_files(self.folder, paths)))
-        except (OSError, ValueError, EOFError, SyntaxError, av.FFmpegError):  # what the decoders raise
+        except Exception:  # decoders of damaged files raise errors of many kinds
             return False
         return True
 
@@ -103,31 +106,52 @@ class Records:
 
 
 def _is_inside(file: str) -> bool:
-    return not Path(file).is_absolute() and ".." not in Path(file).parts
+    """True if a name can only be that of a file in the folder of results or below it."""
+    is_name = "\0" not in file and file == file.encode("utf-8", "ignore").decode("utf-8")
+    return is_name and not Path(file).is_absolute() and ".." not in Path(file).parts
 
 
 def _read_results(folder: Path, row: Row) -> list[Path]:
     """Decode the files of a clip that `results.csv` describes; returns their paths.
 
     Raises:
-        OSError, ValueError, EOFError, SyntaxError, av.FFmpegError: a file is missing, empty or damaged.
+        Exception: a file is missing, empty or damaged.
     """
     name, count, video = row["folder"], int(row["frames"]), row["video"]
     if count < 1 or not _is_inside(name) or not _is_inside(video):
         raise ValueError(f"{name}: expected frames")
-    frames = [frame_path(folder / name, number) for number in range(count)]
-    for path in frames:
-        with Image.open(path) as image:
+    paths = []
+    for number in range(count):
+        paths.append(frame_path(folder / name, number))
+        check_regular_file(paths[-1])
+        with Image.open(paths[-1]) as image:
             image.load()
     videos = [folder / video] if video else []
-    arrays = []
     if "driving" in row:  # of `animate`
-        arrays.append(folder / f"{name}_keypoints.npy")
-        if len(np.load(arrays[0], allow_pickle=False)) != count:
-            raise ValueError(f"{arrays[0]}: expected {count} frames")
+        keypoints = folder / f"{name}_keypoints.npy"
+        if len(read_arrays(keypoints)[""]) != count:
+            raise ValueError(f"{keypoints}: expected {count} frames")
+        paths.append(keypoints)
         if video and row["driving"]:
             videos.append(folder / re.sub(rf"^{re.escape(name)}", lambda _: f"{name}_comparison", video))
     for path in videos:
+        _check_video(path, count)
+    return sorted([*paths, *videos])
+
+
+def _check_video(path: Path, count: int) -> None:
+    """Check that a video has all its frames.
+
+    Raises:
+        Exception: it has not.
+    """
+    check_regular_file(path)
+    if path.suffix == ".gif":  # equal frames are one: their number says nothing
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            complete = file.read() == b";"
+    else:
         with av.open(str(path)) as opened:
-            next(opened.decode(video=0))
-    return sorted([*frames, *arrays, *videos])
+            complete = sum(1 for _ in opened.decode(video=0)) == count
+    if not complete:
+        raise ValueError(f"{path}: expected {count} frames")
