@@ -2,19 +2,19 @@
 
 import os
 import random
+import re
 import signal
 import sys
-import threading
 import time
 
+import numpy as np
 import pytest
 
-import animate
 from core.stop_signal import Terminated, interrupts_as_exceptions
 from generation.engine import Engine
 from output.video import write_frames
 from tests.conftest import write_clip
-from tests.faults.generation_runs import MODES, command, contents, main
+from tests.faults.generation_runs import MODES, command, contents, main, rows
 from tests.faults.training_runs import finish, load_libraries, signal_group, start, temporaries
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals")
@@ -59,7 +59,6 @@ class _Interrupts:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_interrupt_that_arrives_in_a_destructor_is_not_lost(tmp_path):
     """Python prints the exception of a destructor or of a library's callback and goes on."""
-    import numpy as np
 
     def frames():
         for number in range(5):
@@ -102,39 +101,24 @@ def test_killed_runs_resume_to_the_same_results(mode, warp_experiment, clips_roo
         assert temporaries(results) == []
 
 
-def test_eight_runs_into_one_folder_and_one_cache_make_each_clip_once(
-    warp_experiment, clips_root, tmp_path, monkeypatch, caplog
-):
-    import numpy as np
-
+def test_eight_runs_into_one_folder_and_one_cache_make_each_clip_once(warp_experiment, clips_root, tmp_path):
     np.save(clips_root / "landmarks" / "third.npy", write_clip(clips_root / "test", "third", 7))
-    made = []
-    original = animate._animate_pair
-
-    def counting(*arguments):
-        made.append(arguments[-1].name)
-        return original(*arguments)
-
-    monkeypatch.setattr(animate, "_animate_pair", counting)
-    statuses = []
-    arguments = command("pairs", warp_experiment, clips_root, tmp_path / "log")
-    threads = [threading.Thread(target=lambda: statuses.append(main(*arguments))) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [0] * 8
-    assert len(made) == len(set(made)) == 6
-    together = contents(tmp_path / "log")
-    assert main(*command("pairs", warp_experiment, clips_root, tmp_path / "alone")) == 0
-    assert contents(tmp_path / "alone") == together
-    assert temporaries(tmp_path / "log") == []
-    assert not list((tmp_path / "log").rglob("*.lock"))
-
-
-def test_processes_with_different_lists_merge_their_rows(warp_experiment, clips_root, tmp_path):
-    commands = [command(mode, warp_experiment, clips_root, tmp_path / "log") for mode in ("pairs", "au-list")]
-    processes = [start(arguments, tmp_path / f"out{i}") for i, arguments in enumerate(commands)]
-    assert [finish(process) for process in processes] == [0, 0]
-    table = (tmp_path / "log" / "warp" / "animation" / "results.csv").read_text().splitlines()
-    assert len(table) == 1 + 2 + 2
+    modes = ("pairs", "au-list") * 4
+    commands = [command(mode, warp_experiment, clips_root, tmp_path / "log") for mode in modes]
+    outputs = [tmp_path / f"output{number}" for number in range(8)]
+    processes = [start(*pair) for pair in zip(commands, outputs, strict=True)]
+    texts = [output.read_text() for process, output in zip(processes, outputs, strict=True) if finish(process) == 0]
+    assert len(texts) == 8, "all end with status 0"
+    counts = re.findall(r"(\d+) clips in .* \((\d+) were there before, 0 left out\)", "\n".join(texts))
+    assert sorted(int(clips) for clips, _ in counts) == [2] * 4 + [6] * 4
+    assert sum(int(clips) - int(kept) for clips, kept in counts) == 6 + 2, "none is generated twice"
+    results = tmp_path / "log" / "warp" / "animation"
+    assert len({row["folder"] for row in rows(results)}) == len(rows(results)) == 6 + 2
+    for mode in ("au-list", "pairs"):
+        assert main(*command(mode, warp_experiment, clips_root, tmp_path / "alone")) == 0
+    alone, together = contents(tmp_path / "alone"), contents(tmp_path / "log")
+    for sheets in (alone, together):
+        sheets.pop("warp/animation/contact_sheet.png")  # of the run that ended last
+    assert alone == together
+    assert temporaries(tmp_path) == []
+    assert not list(results.rglob("*.lock"))
