@@ -79,7 +79,7 @@ def test_clips_with_such_values_are_counted_and_left_out(pairs, monkeypatch, cap
         ((*TIMES, "--frames", 10**12), "expected at most"),
         ((*TIMES, "--fps", "1e300"), "--fps: expected frames per second from 0.1 to 10,000"),
         ((*TIMES, "--fps", "0.001"), "--fps: expected frames per second from 0.1 to 10,000"),
-        ((*TIMES, "--fps", "nan"), "--fps: expected frames per second from 0.1 to 10,000"),
+        ((*TIMES, "--fps", "nan"), "--fps: expected a finite number"),
     ],
 )
 def test_impossible_lengths_and_rates_are_refused(arguments, message, pairs, clips_root, tmp_path, caplog):
