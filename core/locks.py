@@ -45,20 +45,8 @@ def folder_lock(folder: Path, work: str) -> Iterator[None]:
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it, for the short time in which a shared file is read, changed and replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    _acquire(lock, path)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-@contextmanager
 def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock file while one process does a piece of work, and remove the file afterwards.
+    """Hold a lock file while one process works on what it stands for, and remove the file afterwards.
 
     Args:
         path: lock file; missing parent folders are created.

@@ -38,7 +38,7 @@ class Alive:
 def alive(monkeypatch) -> Alive:
     """Frames that were generated, read or joined, and are in memory."""
     alive = Alive()
-    generate, read = Engine._generate, FrameSequence.__getitem__
+    generate, read, concatenate = Engine._generate, FrameSequence.__getitem__, np.concatenate
 
     def generated(self, *arguments):
         for one in generate(self, *arguments):
@@ -47,6 +47,11 @@ def alive(monkeypatch) -> Alive:
     def watched(self, index):
         return alive.watch(np.array(read(self, index)))
 
+    def joined(arrays, *arguments, **settings):
+        result = concatenate(arrays, *arguments, **settings)
+        return alive.watch(result) if result.ndim == 3 and result.dtype == np.uint8 else result
+
+    monkeypatch.setattr(np, "concatenate", joined)
     monkeypatch.setattr(Engine, "_generate", generated)
     monkeypatch.setattr(FrameSequence, "__getitem__", watched)
     return alive

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import multiprocessing
 import os
 import shutil
 import sys
@@ -13,10 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import animate
+from core.files import temporary_name
 from generation.batch import _folder_names
 from generation.records import FOLDER, Records
 from tests.conftest import write_clip
 from tests.faults.generation_runs import NAME, command, contents, main, only_line, rows
+from tests.faults.training_runs import temporaries
 
 
 @pytest.fixture
@@ -158,6 +161,34 @@ def test_a_lost_table_is_restored_from_the_records(pairs, made):
     assert (folder / "results_unreadable_1.csv").exists()
 
 
+def test_a_record_of_other_settings_is_replaced(pairs, made):
+    arguments, folder = pairs
+    assert main(*arguments) == 0
+    made.clear()
+    assert main(*arguments, "--set", "animate_params.crf=5") == 0
+    assert len(made) == 2
+
+
+def _leave_temporaries(*folders: Path) -> None:
+    for folder in folders:
+        (folder / temporary_name(".png")).touch()
+    os._exit(0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+@pytest.mark.parametrize("mode", ["pairs", "file"])
+def test_files_of_killed_runs_are_removed(mode, warp_experiment, clips_root, tmp_path):
+    log = tmp_path / "log"
+    folders = (log,) if mode == "file" else (log / "warp" / "animation", log / "warp" / "animation" / FOLDER)
+    folders[-1].mkdir(parents=True)
+    process = multiprocessing.get_context("fork").Process(target=_leave_temporaries, args=folders)
+    process.start()
+    process.join()
+    assert temporaries(log) != []
+    assert main(*command(mode, warp_experiment, clips_root, log)) == 0
+    assert temporaries(log) == []
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
@@ -199,6 +230,12 @@ def test_pairs_of_similar_names_have_folders_of_their_own(names, listed, with_pa
     assert main(*arguments) == 0
     assert made == []
     assert rows(folder) == first
+
+
+def test_names_that_look_like_formulas_are_found_in_lists(with_pairs):
+    arguments, folder = with_pairs(["=1+1"], [("'=1+1", "006")])
+    assert main(*arguments) == 0
+    assert [row["source"] for row in rows(folder)] == ["'=1+1"]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")

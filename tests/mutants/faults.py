@@ -456,9 +456,14 @@ CONFIG = [
     ),
     *_faults(
         "config",
-        "config/ranges.py",
+        "parsing/files.py",
         "tests/test_load.py",
         ("~ is a folder", ".expanduser()", ""),
+    ),
+    *_faults(
+        "config",
+        "config/ranges.py",
+        "tests/test_load.py",
         ("scales repeat", 'len({f"{value:g}" for value in values}) < len(values)', "False"),
     ),
     *_faults(
@@ -1124,8 +1129,212 @@ OUTPUT = [
     ),
 ]
 
+RESULTS_FAULTS = "tests/faults/test_generation_results.py"
+GENERATION_FAULTS = "tests/faults/test_generation_faults.py"
+INTERRUPTED = "tests/faults/test_generation_interrupted.py"
+GENERATION = [
+    *_faults(
+        "generation",
+        "generation/batch.py",
+        f"{INTERRUPTED} -k eight",
+        ("several runs generate one clip", "if not held:", "if False:"),
+        ("clips of other runs are left out", "waiting = others", "waiting = []"),
+        ("clips of other settings are kept", 'record.row["key"] != key or ', "", f"{RESULTS_FAULTS} -k settings"),
+        ("damaged clips are kept", "not self.records.is_complete(record)", "False", f"{RESULTS_FAULTS} -k anew"),
+        ("files without a record are kept", "not self.records.adopt(row)", "False", f"{RESULTS_FAULTS} -k versions"),
+        ("damaged records are ignored", "self.records.exists(name) or ", "", f"{RESULTS_FAULTS} -k record"),
+        (
+            "similar names share a folder",
+            "self._belongs_to_another(name, identity)",
+            "False",
+            f"{RESULTS_FAULTS} -k similar",
+        ),
+        ("names of clips are paths", 'x7f/]", "_"', 'x7f]", "_"', f"{RESULTS_FAULTS} -k similar"),
+        (
+            "names of results have any length",
+            "_LONGEST_NAME = 220",
+            "_LONGEST_NAME = 2200",
+            f"{RESULTS_FAULTS} -k bytes",
+        ),
+        (
+            "names of videos are those of clips",
+            " and not _TAKEN.fullmatch(usual)",
+            "",
+            f"{RESULTS_FAULTS} -k folder_names",
+        ),
+        (
+            "lost rows stay lost",
+            "if not row.items() <=",
+            "if False and not row.items() <=",
+            f"{RESULTS_FAULTS} -k restored",
+        ),
+        ("rests of killed runs stay", "remove_abandoned(place)", "pass", f"{RESULTS_FAULTS} -k killed"),
+        ("bad clips never end a run", "if not skip_bad:", "if False:", f"{GENERATION_FAULTS} -k nothing_is_written"),
+    ),
+    *_faults(
+        "generation",
+        "generation/records.py",
+        f"{RESULTS_FAULTS} -k versions",
+        ("frames are not decoded", "image.load()", "pass"),
+        ("videos may be short", "decode(video=0)) == count", "decode(video=0)) >= 0"),
+        ("a GIF needs no end", 'file.read() == b";"', "True"),
+        ("keypoints are not read", 'len(read_arrays(keypoints)[""]) != count', "False"),
+        ("comparisons are not read", 'if video and row["driving"]:', "if False:"),
+        (
+            "records name files of others",
+            "not all(_is_inside(file) for file in files)",
+            "False",
+            f"{RESULTS_FAULTS} -k inside",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "generation/limits.py",
+        f"{GENERATION_FAULTS} -k finite",
+        ("any value is written", "if usable.all():", "if True:"),
+        ("keypoints may be anywhere", "usable = near & ", "usable = "),
+        (
+            "the weight is not named",
+            "if weight := _impossible_weight(model):",
+            'if weight := "":',
+            "tests/test_engine.py",
+        ),
+        (
+            "any frame rate is tried",
+            "if not MIN_FPS <= fps <= MAX_FPS:",
+            "if fps < 0:",
+            f"{GENERATION_FAULTS} -k impossible",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "generation/results.py",
+        "tests/test_clip_memory.py",
+        ("generated frames are collected", "for one in generated:", "for one in list(generated):"),
+        ("the comparison is not written", "if driving is not None:", "if False:", "tests/test_animate.py"),
+        (
+            "rests of killed runs stay beside a video",
+            "remove_abandoned(result.parent)",
+            "pass",
+            f"{RESULTS_FAULTS} -k killed",
+        ),
+        ("a folder may be the result", "if result.is_dir():", "if False:", f"{GENERATION_FAULTS} -k refused_first"),
+    ),
+    *_faults(
+        "generation",
+        "output/video.py",
+        "tests/test_clip_memory.py",
+        (
+            "joined frames are collected",
+            "return FrameSequence(len(result), joined)",
+            "return [joined(i) for i in range(len(result))]",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "output/gif.py",
+        "tests/test_clip_memory.py",
+        ("encoded frames stay in memory", "data.clear()", "pass"),
+        (
+            "equal frames are not prolonged",
+            "duration = min(duration + delay, _LONGEST_DELAY)",
+            "pass",
+            "tests/test_video.py",
+        ),
+        ("frames are written whole", "image.crop(box)", "image", "tests/test_video.py"),
+    ),
+    *_faults(
+        "generation",
+        "output/metrics.py",
+        "tests/test_clip_memory.py",
+        (
+            "measured frames are collected",
+            "in enumerate(zip(truth, frames, strict=True)):",
+            "in enumerate(list(zip(truth, frames, strict=True))):",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "output/result_table.py",
+        "tests/test_result_table.py",
+        ("rows of other runs are lost", "            self._read()\n            known", "            known"),
+        (
+            "tables are written without a lock",
+            "with claimed(self._lock, wait=True):\n            self._read()\n            known",
+            "if True:\n            self._read()\n            known",
+        ),
+        ("foreign columns are lost", "{**known, **added}", "added"),
+        ("foreign tables are overwritten", "self.path.rename(other)", "pass"),
+        ("cells are written as they are", "{name: safe_cell(cell) for name, cell in row.items()}", "row"),
+    ),
+    *_faults(
+        "generation",
+        "parsing/cells.py",
+        "tests/test_result_table.py",
+        ("cells are formulas", "return _MARK + text if", "return text if"),
+        ("numbers are text", " and not _NUMBER.fullmatch(text)", ""),
+        ("marks of cells stay", "text[1:] if text.startswith(_MARK)", "text if text.startswith(_MARK)"),
+    ),
+    *_faults(
+        "generation",
+        "core/locks.py",
+        "tests/test_locks.py",
+        ("lock files stay", "                path.unlink()", "                pass"),
+        (
+            "a claim is never held",
+            "lock = FileLock(path, timeout=-1",
+            'lock = FileLock(f"{path}{os.getpid()}", timeout=-1',
+        ),
+    ),
+    *_faults(
+        "generation",
+        "core/files.py",
+        "tests/test_files.py",
+        ("a file gives way to a folder", "if path.exists() and not path.is_dir():", "if False:"),
+        ("a folder is lost between two moves", "if previous.exists() and not path.exists():", "if False:"),
+        ("entries appear one by one", "temporary = folder, folder / temporary_name()", "temporary = folder, folder"),
+        (
+            "a folder of another run ends the program",
+            "if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):",
+            "if True:",
+            f"{GENERATION_FAULTS} -k same_time",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "core/stop_signal.py",
+        f"{INTERRUPTED} -k signal",
+        ("signals between clips are lost", "    if _received:\n", "    if False:\n"),
+    ),
+    *_faults(
+        "generation",
+        "animate.py",
+        f"{GENERATION_FAULTS} -k single",
+        ("no pairs are no error", "if not pairs:", "if False:"),
+    ),
+    *_faults(
+        "generation",
+        "clips/files.py",
+        f"{RESULTS_FAULTS} -k formulas",
+        ("marked names are not found", "plain_cell(cell)", "cell"),
+    ),
+]
+
 FAULTS: tuple[Fault, ...] = tuple(
     fault
-    for group in (ENGINE, TRANSFER, TRAINING, DATA, FILES, CONFIG, GEOMETRY, FAMILIES, FACES, PREPARATION, OUTPUT)
+    for group in (
+        ENGINE,
+        TRANSFER,
+        TRAINING,
+        DATA,
+        FILES,
+        CONFIG,
+        GEOMETRY,
+        FAMILIES,
+        FACES,
+        PREPARATION,
+        OUTPUT,
+        GENERATION,
+    )
     for fault in group
 )
