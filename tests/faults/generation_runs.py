@@ -19,7 +19,7 @@ def command(mode: str, config: Path, data: Path, results: Path) -> list[str]:
     if mode == "reconstruction":
         return [*start, "--mode", "reconstruction"]
     if mode == "check":
-        return [*start, "--mode", "check"]
+        return [*start, "--mode", "check", "--set", "train_params.batch_size=2"]
     if mode == "au-list":
         (data / "codes.csv").write_text(CODES, encoding="utf-8")
     arguments = {

@@ -3,6 +3,7 @@
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import time
@@ -73,7 +74,7 @@ def test_an_interrupt_that_arrives_in_a_destructor_is_not_lost(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", [*MODES, "check"])
 def test_killed_runs_resume_to_the_same_results(mode, warp_experiment, clips_root, tmp_path, pytestconfig):
     """One kill per mode; `--fuzz 3000`: 30 kills and 10 signals."""
     kills = max(1, pytestconfig.getoption("--fuzz") // 100)
@@ -88,6 +89,7 @@ def test_killed_runs_resume_to_the_same_results(mode, warp_experiment, clips_roo
     for attempt, number in enumerate(numbers):
         results = tmp_path / f"results{attempt}"
         arguments = command(mode, warp_experiment, clips_root, results)
+        shutil.rmtree(tmp_path / "cache")
         process = start(arguments, tmp_path / f"output{attempt}")
         time.sleep(rng.uniform(0.2, 1) * duration)
         signal_group(process, number)
@@ -95,10 +97,10 @@ def test_killed_runs_resume_to_the_same_results(mode, warp_experiment, clips_roo
         if number != signal.SIGKILL:
             assert status in (0, 128 + number, -number), "ended before, by the signal, or before the program listened"
             assert "Traceback" not in (tmp_path / f"output{attempt}").read_text()
-            assert temporaries(results) == []
+            assert temporaries(tmp_path) == []
         assert main(*arguments) == 0
         assert contents(results) == contents(expected)
-        assert temporaries(results) == []
+        assert temporaries(tmp_path) == []
 
 
 def test_eight_runs_into_one_folder_and_one_cache_make_each_clip_once(warp_experiment, clips_root, tmp_path):

@@ -1160,7 +1160,7 @@ GENERATION = [
             "names of videos are those of clips",
             " and not _TAKEN.fullmatch(usual)",
             "",
-            f"{RESULTS_FAULTS} -k folder_names",
+            f"{RESULTS_FAULTS} -k similar",
         ),
         (
             "lost rows stay lost",
