@@ -83,8 +83,10 @@ def test_no_row_is_lost_among_many_writers(tmp_path):
 def test_columns_of_other_programs_are_kept(tmp_path):
     path = tmp_path / "results.csv"
     path.write_text("source,folder,key,remark\ns,a,k,good\n", encoding="utf-8-sig")
-    ResultTable(path, COLUMNS).add(row("b"))
-    assert [(r["folder"], r["remark"]) for r in read(path)] == [("a", "good"), ("b", "")]
+    table = ResultTable(path, COLUMNS)
+    table.add(row("b"))
+    table.add(row("a", key="new"))
+    assert [(r["folder"], r["key"], r["remark"]) for r in read(path)] == [("a", "new", "good"), ("b", "k", "")]
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import animate
 from core.files import temporary_name
 from generation.batch import _folder_names
 from generation.records import FOLDER, Records
+from output.video import write_video
 from tests.conftest import write_clip
 from tests.faults.generation_runs import NAME, command, contents, main, only_line, rows
 from tests.faults.training_runs import temporaries
@@ -52,6 +53,10 @@ def truncate(path: Path) -> None:
 
 def empty(path: Path) -> None:
     path.write_bytes(b"")
+
+
+def shorten(path: Path) -> None:
+    write_video(path, [np.zeros((8, 8, 3), np.uint8)] * 2, 25, crf=30)
 
 
 def make_folder(path: Path) -> None:
@@ -104,7 +109,7 @@ def test_results_of_versions_without_records_are_verified_by_reading_them(suffix
     assert main(*arguments) == 0
     assert made == []
     assert contents(folder / FOLDER) == records
-    for file, damage in UNREADABLE:
+    for file, damage in [*UNREADABLE, *([("NAME.SUFFIX", shorten)] if suffix == ".mp4" else [])]:
         shutil.rmtree(folder / FOLDER)
         made.clear()
         damage(folder / file.replace("NAME", NAME).replace(".SUFFIX", suffix))
@@ -271,6 +276,7 @@ def test_names_never_lead_out_of_the_results(with_pairs, clips_root, tmp_path):
     assert len({row["folder"] for row in rows(folder)}) == 3
 
 
+@example("a/b", {})
 @given(st.text(max_size=300), st.dictionaries(st.sampled_from(["source", "driving"]), st.text(max_size=50)))
 def test_folder_names_are_short_single_and_distinct(name, identity):
     names = _folder_names(name, identity)

@@ -1149,7 +1149,7 @@ GENERATION = [
             "False",
             f"{RESULTS_FAULTS} -k similar",
         ),
-        ("names of clips are paths", 'x7f/]", "_"', 'x7f]", "_"', f"{RESULTS_FAULTS} -k similar"),
+        ("names of clips are paths", 'x7f/]", "_"', 'x7f]", "_"', f"{RESULTS_FAULTS} -k folder_names"),
         (
             "names of results have any length",
             "_LONGEST_NAME = 220",
