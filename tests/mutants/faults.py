@@ -1229,6 +1229,12 @@ GENERATION = [
             "return FrameSequence(len(result), joined)",
             "return [joined(i) for i in range(len(result))]",
         ),
+        (
+            "interrupts in destructors are lost",
+            "raise_if_interrupted()\n            iio.imwrite",
+            "iio.imwrite",
+            f"{INTERRUPTED} -k destructor",
+        ),
     ),
     *_faults(
         "generation",
@@ -1299,12 +1305,6 @@ GENERATION = [
             "if True:",
             f"{GENERATION_FAULTS} -k same_time",
         ),
-    ),
-    *_faults(
-        "generation",
-        "core/stop_signal.py",
-        f"{INTERRUPTED} -k signal",
-        ("signals between clips are lost", "    if _received:\n", "    if False:\n"),
     ),
     *_faults(
         "generation",
