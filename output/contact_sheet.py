@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -51,7 +50,7 @@ def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256
         return
     sheet = contact_sheet(rows, size=size)
     with replacing_file(path) as temporary:
-        iio.imwrite(temporary, sheet, extension=".png")
+        Image.fromarray(sheet).save(temporary, format="PNG")
 
 
 def contact_sheet(rows: Sequence[SheetRow], *, size: int) -> Frame:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import overload
 
 import av
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -81,7 +80,7 @@ def write_frames(folder: Path, frames: Iterable[Frame]) -> FrameSequence:
     with replacing_folder(folder, _REMEDY) as temporary:
         for frame in frames:
             raise_if_interrupted()
-            iio.imwrite(frame_path(temporary, count), frame, compress_level=1)
+            Image.fromarray(frame).save(frame_path(temporary, count), compress_level=1)
             count += 1
     return written_frames(folder, count)
 

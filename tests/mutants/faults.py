@@ -1231,8 +1231,8 @@ GENERATION = [
         ),
         (
             "interrupts in destructors are lost",
-            "raise_if_interrupted()\n            iio.imwrite",
-            "iio.imwrite",
+            "raise_if_interrupted()\n            Image.fromarray",
+            "Image.fromarray",
             f"{INTERRUPTED} -k destructor",
         ),
     ),
