@@ -22,6 +22,7 @@ from config.sections import AnimateParams
 from errors import UserError
 from faces.alignment import fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
+from generation.limits import check_generated
 from modules.geometry import transfer_motion
 from modules.model import Condition, Motion, MotionModel
 
@@ -82,6 +83,7 @@ class Engine:
             T frames of the source.
         Raises:
             UserError: the family or its data do not support what `params` ask for.
+            ClipError: a value that is not finite was generated.
         """
         transferred = self._transferred_landmarks(source, driving, params, reference)
         steadied = None if transferred is not None else self._steadied_landmarks(driving, params, reference)
@@ -100,7 +102,7 @@ class Engine:
                 if flow_of_frame is not None:
                     flow = np.stack([flow_of_frame(t) for t in range(part.start, part.stop)])
                     condition = replace(condition, flow=self._tensor(flow))
-                yield from self._generate(face, motion, condition)
+                yield from self._generate(face, motion, condition, f"{source.name} driven by {driving.name}", part)
 
     def animate_landmarks(
         self, source: LoadedClip, landmarks: NDArray[np.float64], action_units: NDArray[np.float32]
@@ -113,20 +115,28 @@ class Engine:
             action_units: (T, 17, 2) in [0, 1]; those of frame 0 are the source's.
         Yields:
             T frames of the source.
+        Raises:
+            ClipError: a value that is not finite was generated.
         """
         moved = source.to_units(source.cached.from_own(landmarks))
         with torch.inference_mode(), self.fabric.autocast():
             face = self._encode(source)
             for part in self._parts(len(moved)):
                 condition = Condition(au_diff=self._tensor(action_units[part] - action_units[0]))
-                yield from self._generate(face, self._motion_to_landmarks(face.image, moved[part]), condition)
+                motion = self._motion_to_landmarks(face.image, moved[part])
+                yield from self._generate(face, motion, condition, source.name, part)
 
     def reconstruct(self, clip: LoadedClip) -> Iterator[Generated]:
-        """Generate a clip from its first frame and the motion of each frame; yields T frames."""
+        """Generate a clip from its first frame and the motion of each frame; yields T frames.
+
+        Raises:
+            ClipError: a value that is not finite was generated.
+        """
         with torch.inference_mode(), self.fabric.autocast():
             face = self._encode(clip)
             for part in self._parts(len(clip)):
-                yield from self._generate(face, self._motion(clip, part), self._condition(clip, part, 0))
+                motion, condition = self._motion(clip, part), self._condition(clip, part, 0)
+                yield from self._generate(face, motion, condition, clip.name, part)
 
     # --- landmarks and flow of the driving clip ----------------------------------------------------------------------
 
@@ -173,11 +183,11 @@ class Engine:
             raise UserError("animate_params.motion: flow: expected `mode: relative` and a model that takes it")
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
-        frames, landmarks = driving.cached.frames(), driving.landmarks
+        landmarks = driving.landmarks
         height, width = source.cached.frames().shape[1:3]
         aspect = driving.cached.pixel_size
         dense = DenseTransfer(
-            frames[reference],
+            driving.cached.frames()[reference],
             landmarks[reference],
             source.landmarks[0],
             (height, width),
@@ -190,7 +200,7 @@ class Engine:
             head = None
             if params.remove_head_motion:
                 head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
-            return (dense.follow(frames[index], head) / half).astype(np.float32)
+            return (dense.follow(driving.cached.frames()[index], head) / half).astype(np.float32)
 
         return flow_of_frame
 
@@ -202,13 +212,16 @@ class Engine:
         image, landmarks = self._images(source, first), self._landmarks(source, first)
         return EncodedSource(image, self.model.encode(image, landmarks), self.model.motion(image, landmarks))
 
-    def _generate(self, face: EncodedSource, motion: Motion, condition: Condition) -> Iterator[Generated]:
-        """Generate a batch and yield its frames."""
-        prediction = self.model.generate(face.encoded, face.motion, motion, condition)["prediction"]
-        frames = (prediction.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        keypoints = motion[self.model.keypoint_name].float().cpu().numpy()
-        for frame, points in zip(frames, keypoints, strict=True):
-            yield Generated(frame, points)
+    def _generate(
+        self, face: EncodedSource, motion: Motion, condition: Condition, clip: str, part: slice
+    ) -> Iterator[Generated]:
+        """Generate a batch and yield its frames; `clip` and `part` name them in messages."""
+        prediction = self.model.generate(face.encoded, face.motion, motion, condition)["prediction"].float()
+        points = motion[self.model.keypoint_name].float()
+        check_generated(self.model, prediction, points, clip, part.start)
+        frames = (prediction.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        for image, keypoints in zip(frames, points.cpu().numpy(), strict=True):
+            yield Generated(image, keypoints)
 
     def _motion(self, clip: LoadedClip, part: slice, landmarks: Tensor | None = None) -> Motion:
         """Motion of some frames of a clip, with its own landmarks if none are given."""
@@ -228,6 +241,7 @@ class Engine:
         return Condition(au_diff=self._tensor(clip.action_units[part] - clip.action_units[reference]))
 
     def _images(self, clip: LoadedClip, part: slice) -> Tensor:
+        # The memory map is opened anew each time: one that stays open keeps every page that was read in memory.
         frames = torch.from_numpy(np.array(clip.cached.frames()[part]))
         return self.fabric.to_device(frames).permute(0, 3, 1, 2).float() / 255
 

@@ -323,13 +323,15 @@ def test_a_family_with_networks_needs_a_checkpoint(write_experiment, clips_root,
 
 
 def test_bad_clips_stop_the_run_or_are_left_out(warp_experiment, clips_root, tmp_path, caplog):
+    np.save(clips_root / "landmarks" / "third.npy", write_clip(clips_root / "test", "third", 7))
     (clips_root / "landmarks" / "006.npy").unlink()
     command = ("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log")
     assert main(*command) == 2
     assert "clip 006: expected" in caplog.text
     caplog.set_level("INFO")
     assert main(*command, "--set", "dataset_params.on_bad_clip=skip") == 0
-    assert "2 left out" in caplog.text
+    assert "2 clips in" in caplog.text
+    assert "4 left out" in caplog.text
 
 
 def test_reconstruction_measures_against_the_static_copy(trained):

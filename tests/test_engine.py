@@ -18,6 +18,7 @@ from faces.action_units import ACTION_UNITS
 from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
 from generation.engine import Engine
+from generation.limits import check_generated
 from modules.model import MotionModel
 from tests.conftest import SIZE, tiny_experiment, write_action_units, write_clip
 
@@ -315,3 +316,27 @@ def test_pictures_are_rounded_to_the_nearest_grey_within_range(clips, monkeypatc
     frame = animate(model, clips)[0].frame
     assert (frame.dtype, frame.shape) == (np.uint8, (SIZE, SIZE, 3))
     assert (frame == grey).all()
+
+
+@pytest.mark.parametrize(
+    ("weight", "images", "keypoints", "from_landmarks", "message"),
+    [
+        (np.nan, np.nan, 0, True, "frame 7: the generated image .*; net: weight contains NaN .*; use another"),
+        (1e36, 0, np.inf, False, "frame 7: the generated keypoints .*; net: weight contains the value 1e.36"),
+        (1, 0, 1e30, True, "frame 7: the generated keypoints are far .*; check the landmarks of source and driving"),
+        (1, 0, np.nan, False, "frame 7: the generated keypoints are far .*; check the checkpoint, and .*precision"),
+        (1, np.inf, 0, True, "frame 7: the generated image has .*; check the checkpoint, and train_params.precision"),
+    ],
+)
+def test_the_cause_of_values_that_are_not_finite_is_named(
+    monkeypatch, weight, images, keypoints, from_landmarks, message
+):
+    model = RecordingModel(from_landmarks=from_landmarks)
+    network = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(network.weight, weight)
+    monkeypatch.setattr(model, "networks", lambda: {"net": network})
+    prediction, points = torch.zeros(3, 3, 4, 4), torch.zeros(3, 68, 2)
+    check_generated(model, prediction, points, "x", 5)
+    prediction[2, 0, 1, 1], points[2, 5, 0] = images, keypoints
+    with pytest.raises(UserError, match=message):
+        check_generated(model, prediction, points, "x", 5)
