@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from clips.reading import Frame
 from config.sections import DatasetParams
 from faces.action_unit_extraction import extract_action_units
-from faces.landmarks import LandmarkDetector
+from faces.landmark_detection import LandmarkDetector, load_landmark_detector
 
 Detector = Callable[[Frame], NDArray[np.float64]]
 """Finds the 68 landmarks of a frame, in its pixels: uint8 (H, W, 3) -> (68, 2)."""
@@ -26,10 +26,12 @@ def landmark_detector(params: DatasetParams, device: str) -> Detector | None:
     if params.keypoint_dir is not None:
         return None
     loaded: list[LandmarkDetector] = []
+    lock = Lock()  # clips are loaded in several threads
 
     def detect(frame: Frame) -> NDArray[np.float64]:
-        if not loaded:
-            loaded.append(LandmarkDetector(device))
+        with lock:
+            if not loaded:
+                loaded.append(load_landmark_detector(params.detection_backend, lambda: device))
         return loaded[0].detect(frame)
 
     return detect

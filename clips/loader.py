@@ -24,6 +24,7 @@ from faces.action_unit_extraction import COLUMNS
 from faces.action_unit_tables import parse_table
 from faces.action_units import TableRules, clip_action_units, read_action_units
 from faces.flow import REVISION, TrackingSettings
+from faces.landmark_detection import detector_version
 from faces.landmarks import read_landmarks
 from faces.tracking import track
 
@@ -205,7 +206,14 @@ class ClipLoader:
         if self.detector is None:
             raise ClipError(f"clip {clip.name}: expected landmarks; set dataset_params.keypoint_dir")
         detector, frame = self.detector, np.asarray(cached.frames()[reference])
-        return self.cache.compute_once(cached, f"detected on {reference}", lambda: detector(frame))
+        backend = self.params.detection_backend
+        settings = f"detected on {reference}" + ("" if backend == "face-alignment" else f" {detector_version(backend)}")
+        try:
+            return self.cache.compute_once(cached, settings, lambda: detector(frame))
+        except ValueError as error:
+            raise ClipError(
+                f"{clip.path}: frame {reference}: {error}; give landmarks in a file, or another frame or image"
+            ) from error
 
     def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
         params, count = self.params, len(cached)

@@ -100,6 +100,9 @@ class DatasetParams(Section):
     """CSV file with the columns `source,driving` for `animate`; null animates every combination of the test clips."""
     keypoint_dir: FilePath | None = None
     """Folder of 68-landmark files, CLIP.npy, .csv or .pts, in pixels of the clip's own frames; null detects them."""
+    landmark_backend: Literal["auto", "mesh", "face-alignment"] = "auto"
+    """Detector of landmarks if `keypoint_dir` is null. `mesh`, which `auto` takes, is installed with the program and
+    needs no network access; `face-alignment` downloads 190 MB at its first use."""
     landmarks: Literal["auto", "file", "track"] = "auto"
     """`file`: one row per frame, as in the file. `track`: the first row, tracked from there by sub-pixel optical flow.
     `auto`: `file` if the file has a row for every frame, else `track`."""
@@ -138,6 +141,11 @@ class DatasetParams(Section):
     a training pair."""
     augmentation_params: AugmentationParams = AugmentationParams()
     """Random augmentation of training pairs, applied on the training device."""
+
+    @property
+    def detection_backend(self) -> Literal["mesh", "face-alignment"]:
+        """`landmark_backend`, or what `auto` takes."""
+        return "mesh" if self.landmark_backend == "auto" else self.landmark_backend
 
 
 class ModelParams(Section):

@@ -187,6 +187,7 @@ SHARED = {
     ),
     f"{DATA}.pairs_list": Entry(see.pairs_to_animate, world("data/pairs.csv")),
     f"{DATA}.keypoint_dir": Entry(see.training_pairs, world("data/shifted")),
+    f"{DATA}.landmark_backend": Entry(see.training_pairs, "face-alignment", {f"{DATA}.keypoint_dir": None}),
     f"{DATA}.landmarks": [
         Entry(see.training_pairs, "track"),
         Entry(see.training_pairs, "file", {f"{DATA}.keypoint_dir": world("data/onsets")}),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -557,9 +558,6 @@ class Finder:
 
     seen: list[np.ndarray] = []
 
-    def __init__(self, device: str):
-        assert device in ("cpu", "cuda:0")
-
     def detect(self, image: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
         self.seen.append(image)
         if len(self.seen) == 2:
@@ -568,7 +566,12 @@ class Finder:
 
 
 def test_only_the_onset_frame_is_searched_and_only_once(release, tmp_path, monkeypatch):
-    monkeypatch.setattr("preparation.onset.LandmarkDetector", Finder)
+    def load(backend: str, device: Callable[[], str]) -> Finder:
+        assert backend == "face-alignment"
+        assert device() in ("cpu", "cuda:0")
+        return Finder()
+
+    monkeypatch.setattr("preparation.onset.load_landmark_detector", load)
     monkeypatch.setattr(Finder, "seen", [])
     changes = {"landmark_params": {"backend": "face-alignment"}}
     run(release, tmp_path / "out", **changes)
