@@ -25,7 +25,7 @@ class ImageSquare:
 
     def to_image(self, points: NDArray[np.float64], size: int) -> NDArray[np.float64]:
         """Convert points (..., 2) of a view, in its pixels counted from its corner (0 to `size`), to image pixels."""
-        return (points - size / 2 + 0.5) @ self._axes(size).T + self.centre
+        return (points - size / 2) @ self._axes(size).T + self.centre
 
     def view(self, image: NDArray[np.uint8], size: int, *, border: int) -> NDArray[np.uint8]:
         """Resample the square, with averaging where it is larger than the view.
