@@ -53,7 +53,7 @@ def search_levels(network: Network, image: NDArray[np.uint8], *, angle: float = 
     centre, longer = (np.array([width, height]) - 1) / 2, max(height, width)
     found: list[Candidate] = []
     for margin in MARGINS:
-        found = found or _search_square(network, image, ImageSquare(centre, longer * (1 + 2 * margin), angle))
+        found += _search_square(network, image, ImageSquare(centre, longer * (1 + 2 * margin), angle))
     yield _distinct(found)
     for count in TILES:
         side = longer / count
