@@ -1,52 +1,47 @@
-"""The run folder: settings, log, losses of every step, images, checkpoints."""
+"""Writer of a run folder: settings, log, losses of every step, images."""
 
 import json
 import logging
-import re
-import time
+import threading
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
 
 from config.experiment import Config
-from core.checkpoints import write_checkpoint
-from core.files import write_text
+from core.files import WriteError, replacing_file
+from core.progress import Progress
+from core.run_folder import IMAGES, STATS, drop_steps, write_settings
 
 log = logging.getLogger("run")
 
-
-def run_folder(log_dir: Path, stem: str) -> Path:
-    """Create the folder of a new run, `LOG_DIR/<stem>_<time>`; further runs in the same second get a number."""
-    name = f"{stem}_{time.strftime('%Y-%m-%d_%H-%M-%S')}"
-    for number in range(100):
-        folder = log_dir / (name if not number else f"{name}_{number}")
-        try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            continue
-    raise FileExistsError(f"{log_dir / name}: 100 runs were started in this second; try again")
+_REMEDY = "make room"
 
 
 @contextmanager
 def log_to_file(folder: Path) -> Iterator[None]:
     """Append everything that is logged inside the context to `log.txt` of a folder."""
-    handler = logging.FileHandler(folder / "log.txt", encoding="utf-8")
+    handler = _LogFile(folder / "log.txt", encoding="utf-8")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:
         yield
     finally:
         logging.getLogger().removeHandler(handler)
-        handler.close()
+        with suppress(OSError):  # as `_LogFile`
+            handler.close()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that ends where the disk is full, without a traceback: the results that are written beside it report it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        logging.getLogger().removeHandler(self)
 
 
 class RunLogger:
@@ -54,20 +49,25 @@ class RunLogger:
 
     Args:
         folder: existing run folder.
-        config: resolved experiment, written to `config.yaml`.
-        keep_checkpoints: number of newest numbered checkpoints to keep; None keeps all.
-        checkpoint_suffix: published ending of checkpoint names.
+        config: resolved experiment.
+        progress: of the checkpoint from which the run resumes; what was logged after it is removed.
+    Raises:
+        OSError: the folder is not writable.
     """
 
-    def __init__(self, folder: Path, config: Config, *, keep_checkpoints: int | None, checkpoint_suffix: str):
+    def __init__(self, folder: Path, config: Config, progress: Progress):
         self.folder = folder
-        self.keep_checkpoints = keep_checkpoints
-        self.checkpoint_suffix = checkpoint_suffix
-        write_text(folder / "config.yaml", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
-        self._open = ExitStack()
-        self._open.enter_context(log_to_file(folder))
-        self._stats = self._open.enter_context((folder / "stats.jsonl").open("a", encoding="utf-8"))
-        self._board = self._open.enter_context(SummaryWriter(str(folder / "tensorboard")))
+        with ExitStack() as opened:
+            opened.enter_context(log_to_file(folder))
+            write_settings(folder, config.model_dump(mode="json"), progress.epoch)
+            drop_steps(folder / STATS, progress.total_steps)
+            self._stats = opened.enter_context((folder / STATS).open("a", encoding="utf-8"))
+            opened.enter_context(_quiet_writer_thread())
+            board = folder / "tensorboard"
+            with _writing(board):
+                # Curves in TensorBoard restart where the run resumes.
+                self._board = opened.enter_context(SummaryWriter(str(board), purge_step=progress.total_steps or None))
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> "RunLogger":
         return self
@@ -75,35 +75,52 @@ class RunLogger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        if error is None:
+            with _writing(self.folder):
+                self._opened.close()
+        else:
+            with suppress(OSError):  # a full disk has been reported already
+                self._opened.close()
 
     def log_step(self, epoch: int, step: int, values: Mapping[str, float]) -> None:
         """Append a line to `stats.jsonl` and the TensorBoard curves; `step` counts from the start of the run."""
-        self._stats.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
-        self._stats.flush()
-        for name, value in values.items():
-            self._board.add_scalar(name, value, step)
+        with _writing(self.folder / STATS):
+            self._stats.write(json.dumps({"epoch": epoch, "step": step, **values}) + "\n")
+            self._stats.flush()
+        with _writing(self.folder / "tensorboard"):
+            for name, value in values.items():
+                self._board.add_scalar(name, value, step)
 
     def log_image(self, epoch: int, image: NDArray[np.uint8]) -> None:
         """Write the image grid of an epoch, uint8 (H, W, 3)."""
-        folder = self.folder / "train-vis"
-        folder.mkdir(exist_ok=True)
-        iio.imwrite(folder / f"{epoch:08d}-rec.png", image)
-        self._board.add_image("pictures", image, epoch, dataformats="HWC")
+        with replacing_file(self.folder / IMAGES / f"{epoch:08d}-rec.png", _REMEDY) as temporary:
+            iio.imwrite(temporary, image)
+        with _writing(self.folder / "tensorboard"):
+            self._board.add_image("pictures", image, epoch, dataformats="HWC")
 
-    def save_epoch(self, epoch: int, contents: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of a finished epoch and remove those beyond `keep_checkpoints`."""
-        path = self.folder / f"{epoch:08d}{self.checkpoint_suffix}"
-        write_checkpoint(path, contents)
-        if self.keep_checkpoints is not None:
-            pattern = re.compile(r"\d{8}" + re.escape(self.checkpoint_suffix))
-            numbered = sorted(p for p in self.folder.iterdir() if pattern.fullmatch(p.name))
-            for old in numbered[: -self.keep_checkpoints]:
-                old.unlink()
-        return path
 
-    def save_interrupted(self, contents: Mapping[str, Any]) -> Path:
-        """Write the checkpoint of a run that was stopped within an epoch."""
-        path = self.folder / f"interrupted{self.checkpoint_suffix}"
-        write_checkpoint(path, contents)
-        return path
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Raise WriteError where the block cannot write, with the path that the error lacks."""
+    try:
+        yield
+    except WriteError:
+        raise
+    except OSError as error:
+        raise WriteError(f"{path}: could not be written ({error.strerror or error}); {_REMEDY}") from error
+
+
+@contextmanager
+def _quiet_writer_thread() -> Iterator[None]:
+    """Print no traceback of TensorBoard's writer thread: its error is raised by the next call, too."""
+    previous = threading.excepthook
+
+    def report(arguments: threading.ExceptHookArgs) -> None:
+        if not (isinstance(arguments.exc_value, OSError) and type(arguments.thread).__name__ == "_AsyncWriterThread"):
+            previous(arguments)
+
+    threading.excepthook = report
+    try:
+        yield
+    finally:
+        threading.excepthook = previous

@@ -2,27 +2,34 @@
 
 import logging
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import replace
 from functools import partial
 
 import yaml
+from natsort import natsorted
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from clips.files import read_names
 from config.options import RunOptions
 from config.preparation import PrepareConfig, PrepareParams, PrepareSplitParams
-from core.files import write_text
 from errors import UserError
-from preparation.clip_maker import ClipTask, is_done, make_clip
+from preparation.clip_maker import is_done, make_clip
 from preparation.clip_record import ClipRecord, LeftOut, Listing
+from preparation.clip_state import State
+from preparation.clip_task import ClipTask
+from preparation.earlier_clips import EarlierClips, kept_warning
+from preparation.failures import reason_of
+from preparation.folds import write_folds
 from preparation.onset import OnsetDetector, read_boxes
 from preparation.planning import Planner
-from preparation.prepared_folder import PreparedFolder, State
+from preparation.prepared_folder import NAME_PATTERN, PreparedFolder
 from preparation.readers import read_data_set
 from preparation.report import write_report
-from preparation.splits import Splits, by_list, by_megc, by_subject, leave_one_subject_out
-from preparation.tables import PreparedClip, write_tables
+from preparation.splits import LabelledClip, Splits, by_list, by_megc, by_subject
+from preparation.tables import PreparedClip, finished_clip, settings_hash, write_tables
 from preparation.workers import run_in_processes
 
 log = logging.getLogger("prepare")
@@ -32,16 +39,12 @@ def prepare(config: PrepareConfig, options: RunOptions) -> int:
     """Prepare a data set. Results of an earlier run are kept, except those whose inputs or settings have changed.
 
     Returns:
-        Exit status: 0, or 130 after Ctrl-C.
+        Exit status, 0.
     Raises:
         UserError: the data set or its sheet cannot be read, no clip can be prepared, or the output cannot be written.
     """
     params = config.prepare_params
-    try:
-        prepare_listing(_listing(params), params, options)
-    except KeyboardInterrupt:
-        log.warning("stopped; run the same command again to resume")
-        return 130
+    prepare_listing(_listing(params), params, options)
     return 0
 
 
@@ -64,31 +67,41 @@ def prepare_listing(listing: Listing, params: PrepareParams, options: RunOptions
     """Prepare the clips of a listing.
 
     Returns:
-        The clips that could be prepared, in the order of the listing.
+        The prepared clips, in the order of the listing, or in natural order where some are of earlier runs only.
     Raises:
         UserError: as `prepare`.
     """
     _check_names(listing.clips)
     prepared = PreparedFolder(params.output_dir)
-    prepared.create()
-    planner = Planner(params, prepared, _onset_detector(params, options), _splits(listing.clips, params.split_params))
-    by_name, reasons = _make_clips(listing.clips, planner, prepared, params)
-    for name in set(prepared.clip_names()) - {record.name for record in listing.clips}:
-        prepared.remove_clip(name)
-    prepared.remove_unfinished()
-    left_out = [
-        *listing.left_out,
-        *(LeftOut(record.name, reasons[record.name]) for record in listing.clips if record.name in reasons),
-    ]
-    clips = [by_name[record.name] for record in listing.clips if record.name in by_name]
-    write_tables(clips, prepared)
-    _write_folds(tuple(clip.record for clip in clips), prepared)
-    report = write_report(clips, left_out, listing.remarks, params, prepared)
+    with prepared.opened():
+        earlier = EarlierClips(prepared, settings_hash(params), remove=params.remove_missing)
+        missing, damaged = earlier.missing_from({record.name for record in listing.clips})
+        splits = _splits([*listing.clips, *missing], params.split_params)
+        planner = Planner(params, prepared, _onset_detector(params, options), splits)
+        made, reasons = _make_clips(listing.clips, planner, prepared, params)
+        kept = [_in_split(clip, prepared, splits) for clip in missing]
+        left_out = [*listing.left_out, *damaged]
+        for name, reason in reasons.items():
+            if clip := earlier.after_failure(name, reason):
+                kept.append(_in_split(clip, prepared, splits))
+            else:
+                left_out.append(LeftOut(name, f"{reason}{earlier.damage(name)}"))
+        clips = [made[record.name] for record in listing.clips if record.name in made]
+        if kept:
+            clips = natsorted([*clips, *kept], key=lambda clip: clip.name)
+        write_tables(clips, prepared)
+        write_folds(clips, prepared)
+        report = write_report(clips, left_out, listing.remarks, params, prepared)
     for out in left_out:
         log.warning("left out: %s: %s", out.name, out.reason)
+    if kept:
+        log.warning("%s", kept_warning(kept))
+    if not made:
+        raise UserError(
+            f"{params.root_dir}: no clip could be prepared{f', {len(kept)} finished ones are kept' if kept else ''}; "
+            f"the reasons are in {report}"
+        )
     log.info("%d clips prepared, %d left out; see %s", len(clips), len(left_out), report)
-    if not clips:
-        raise UserError(f"{params.root_dir}: no clip could be prepared; the reasons are in {report}")
     return clips
 
 
@@ -98,17 +111,17 @@ def _make_clips(
     """Make the clips that are not complete yet.
 
     Returns:
-        All prepared clips, and the reasons why others are left out, by name.
+        All prepared clips, and the reasons why others cannot be made in the order of the records, by name.
     """
     clips: dict[str, PreparedClip] = {}
     reasons: dict[str, str] = {}
     with logging_redirect_tqdm(), tqdm(total=len(records), desc="preparing", unit="clip", disable=None) as bar:
 
         def add_result(task: ClipTask, state: State) -> None:
-            if "error" in state:
-                reasons[task.record.name] = state["error"]["reason"]
+            if "failure" in state:
+                reasons[task.record.name] = state["failure"]["reason"]
             else:
-                clips[task.record.name] = PreparedClip(task, state)
+                clips[task.record.name] = finished_clip(task, state, prepared, params)
             bar.update()
 
         def tasks_to_do() -> Iterator[ClipTask]:
@@ -117,9 +130,8 @@ def _make_clips(
                     task = planner.plan(record)
                 except UserError:
                     raise
-                except ValueError as error:
-                    prepared.remove_files(record.name)
-                    reasons[record.name] = str(error)
+                except (ValueError, OSError) as error:
+                    reasons[record.name] = reason_of(error)
                     bar.update()
                     continue
                 prepared.move_to_split(record.name, task.split)
@@ -130,9 +142,17 @@ def _make_clips(
                     yield task
 
         work = partial(make_clip, prepared=prepared, params=params)
-        for task, state in run_in_processes(work, tasks_to_do(), params.workers or os.cpu_count() or 1):
-            add_result(task, state)
-    return clips, reasons
+        results = run_in_processes(work, tasks_to_do(), params.workers or os.cpu_count() or 1)
+        with closing(results):  # also where an error holds this frame: workers end before their files are removed
+            for task, state in results:
+                add_result(task, state)
+    return clips, {record.name: reasons[record.name] for record in records if record.name in reasons}
+
+
+def _in_split(clip: PreparedClip, prepared: PreparedFolder, splits: Splits) -> PreparedClip:
+    """A clip of an earlier run, in the split that it has now."""
+    prepared.move_to_split(clip.name, splits[clip.name])
+    return replace(clip, row={**clip.row, "split": splits[clip.name]})
 
 
 def _listing(params: PrepareParams) -> Listing:
@@ -149,8 +169,10 @@ def _listing(params: PrepareParams) -> Listing:
 def _check_names(records: tuple[ClipRecord, ...]) -> None:
     seen: dict[str, ClipRecord] = {}
     for record in records:
-        if not re.fullmatch(r"[A-Za-z0-9_#-]+", record.name):
-            raise UserError(f"{record.source}: expected a clip name of letters, digits, _ and -, got {record.name!r}")
+        if not NAME_PATTERN.fullmatch(record.name):
+            raise UserError(
+                f"{record.source}: expected a clip name of at most 250 letters, digits, _ and -, got {record.name!r}"
+            )
         other = seen.setdefault(record.name.lower(), record)
         if other is not record:
             raise UserError(f"{other.source} and {record.source}: two clips are named {record.name}; rename one")
@@ -171,29 +193,12 @@ def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector
     return OnsetDetector(backend, device, None if landmarks.boxes is None else read_boxes(landmarks.boxes))
 
 
-def _splits(clips: tuple[ClipRecord, ...], params: PrepareSplitParams) -> Splits:
+def _splits(clips: Sequence[LabelledClip], params: PrepareSplitParams) -> Splits:
     """Split of every clip, by name."""
     if params.test_list is not None:
-        try:
-            lines = params.test_list.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"{params.test_list}: expected a readable text file ({error})") from error
-        return by_list(clips, [line.strip() for line in lines if line.strip()])
+        return by_list(clips, read_names(params.test_list))
     if params.by == "subject":
         return by_subject(clips, params.test_fraction, seed=params.seed)
     if params.by == "megc":
         return by_megc(clips)
     return {clip.name: "train" for clip in clips}
-
-
-def _write_folds(clips: tuple[ClipRecord, ...], prepared: PreparedFolder) -> None:
-    """Write leave-one-subject-out folds as lists of test clips, for `split_params.test_list`."""
-    folder = prepared.path / "splits"
-    folds = leave_one_subject_out(clips) if len({clip.subject for clip in clips}) > 1 else {}
-    wanted = {f"{subject}.txt" for subject in folds}
-    for path in folder.glob("*.txt"):
-        if path.name not in wanted:
-            path.unlink()
-    for subject, split in folds.items():
-        tested = [name for name, part in split.items() if part == "test"]
-        write_text(folder / f"{subject}.txt", "".join(f"{name}\n" for name in tested))

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from config.experiment import Config
-from config.load import load_config, load_preparation
-from config.options import RunOptions
-from config.preparation import PrepareConfig
-from errors import UserError
+from core.stop_signal import exit_status, interrupts_as_exceptions
+from errors import UserError, failure_of_machine
+
+if TYPE_CHECKING:
+    from config.experiment import Config
+    from config.preparation import PrepareConfig
 
 # Imported after the experiment file has been checked: deep-learning libraries take seconds to load.
 MODES = {
@@ -89,6 +90,10 @@ def _device_ids(text: str) -> tuple[int, ...]:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the experiment file and run the mode; returns the exit status."""
+    # Here and not above: libraries take a while to load, in which Ctrl-C must already end the program in one line.
+    from config.load import load_config, load_preparation
+    from config.options import RunOptions
+
     assignments = arguments.set + ([f"seed={arguments.seed}"] if arguments.seed is not None else [])
     config: Config | PrepareConfig
     if arguments.mode == PREPARE:
@@ -109,15 +114,25 @@ def _load(entry: str) -> Callable[..., int]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; a user mistake prints one message and returns status 2."""
+    """Entry point; a mistake of the user or a failure of the machine prints one line and returns status 2."""
     parsed = parse_arguments(arguments)
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if parsed.verbose else logging.INFO)
     for noisy in ("matplotlib", "PIL", "numba", "fsspec", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    log = logging.getLogger()
     try:
-        return run(parsed)
+        with interrupts_as_exceptions():
+            return run(parsed)
     except UserError as error:
-        logging.getLogger().error("error: %s", error, exc_info=parsed.verbose)
+        log.error("error: %s", error, exc_info=parsed.verbose)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        log.warning("stopped; what was finished is kept, run the same command again to resume")
+        return exit_status(interrupt)
+    except Exception as error:
+        if (failure := failure_of_machine(error)) is None:
+            raise
+        log.error("error: %s", failure, exc_info=parsed.verbose)
         return 2
 
 

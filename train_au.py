@@ -11,7 +11,7 @@ from clips.loader import LoadedClip, make_clip_loader
 from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
-from core.devices import make_fabric
+from core.devices import launch, make_fabric
 from core.files import write_text
 from errors import UserError
 from faces.action_unit_tables import ACTION_UNITS
@@ -20,7 +20,8 @@ from faces.alignment import fit_similarity_robust
 from faces.au_geometry import read_geometry
 from modules.au_estimator import AUEstimator
 from output.result_table import csv_text
-from train import Job, run_job
+from train import run_job
+from trainer import Job, Report
 
 log = logging.getLogger("train_au")
 
@@ -39,17 +40,17 @@ def train_au(config: Config, options: RunOptions) -> int:
     """
     section = config.train_au_params
     fabric = make_fabric(options.device_ids, "32", config.train_params.num_nodes)
-    fabric.launch()
+    launch(fabric)
     torch.manual_seed(config.seed)
     geometry = read_geometry()[:, SIDES.index("left")]
     model = AUEstimator(torch.from_numpy(geometry).float())
     optimisers = model.prepare_training(section)
 
-    def report(folder: Path) -> None:
-        write_report(folder / REPORT, config, model, str(fabric.device))
+    def write(path: Path) -> None:
+        write_report(path, config, model, str(fabric.device))
 
-    job = Job(section, "losses", optimisers, "train_au", remove_head_motion=True)
-    return run_job(fabric, config, options, model, job, report)
+    job = Job(section, "losses", optimisers, "train_au", remove_head_motion=True, report=Report(REPORT, write))
+    return run_job(fabric, config, options, model, job)
 
 
 def write_report(path: Path, config: Config, model: AUEstimator, device: str) -> None:

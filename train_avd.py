@@ -2,10 +2,11 @@
 
 from config.experiment import Config
 from config.options import RunOptions
-from core.devices import make_fabric
+from core.devices import launch, make_fabric
 from core.models import initial_model
 from errors import UserError
-from train import Job, run_job
+from train import run_job
+from trainer import Job
 
 
 def train_avd(config: Config, options: RunOptions) -> int:
@@ -22,7 +23,7 @@ def train_avd(config: Config, options: RunOptions) -> int:
     if section.batch_size < 2:
         raise UserError("train_avd_params.batch_size: expected at least 2 for batch normalisation")
     fabric = make_fabric(options.device_ids, "32", config.train_params.num_nodes)
-    fabric.launch()
+    launch(fabric)
     model = initial_model(config)
     try:
         optimisers = model.prepare_avd(section)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from clips.files import normalised_name
 from clips.reading import Clip
+from faces.landmark_checks import rolled_frames
 
 INNER_FACE = slice(27, 68)  # nose, eyes and mouth, which lie inside every usable frame
 _MAX_LISTED = 3  # places named in one message
@@ -46,7 +47,7 @@ def frame_gaps(numbers: Sequence[int]) -> str | None:
 
 
 def landmark_warning(landmarks: NDArray[np.float64], shape: tuple[int, int]) -> str | None:
-    """Return a warning if landmarks lie outside the frames; None if they fit.
+    """Return a warning if landmarks lie outside the frames, or the face is upside down; None if they fit.
 
     Args:
         landmarks: (T, 68, 2), pixels.
@@ -56,7 +57,10 @@ def landmark_warning(landmarks: NDArray[np.float64], shape: tuple[int, int]) -> 
     outside = (inner < -0.5) | (inner > np.array(shape[::-1]) - 0.5)
     frames = np.flatnonzero(outside.any(axis=2).mean(axis=1) > 0.5)
     if not len(frames):
-        return None
+        rolled = rolled_frames(landmarks)
+        if not len(rolled):
+            return None
+        return f"the face is upside down in {_list_first([f'frame {t}' for t in rolled])}; is the clip rotated?"
     listed = _list_first([f"frame {t}" for t in frames])
     return f"most landmarks of nose, eyes and mouth lie outside {listed}; check that they belong to frames of this size"
 

@@ -2,13 +2,16 @@
 
 The frames of a clip, resized to one size, lie in one memory-mapped file. Its name is a hash of the bytes of the clip
 and of the settings: a changed clip or setting gets another file, so no entry is ever outdated. Files are written under
-a temporary name and renamed, so that several runs can share the folder.
+a temporary name and renamed, so that several runs can share the folder. All have checksums; damaged ones are replaced.
 """
 
 import hashlib
 import json
+import logging
 import tempfile
-from collections.abc import Callable
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
@@ -19,12 +22,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clips.reading import Clip, ClipError, Frame, frame_rate, read_frames
-from core.files import replacing_file, write_text
+from core.files import remove_abandoned, replacing_file, write_text
+from errors import UserError
+from parsing.files import check_regular_file
 
 _SETTING = "dataset_params.cache_dir"
 _REMEDY = f"make room or set {_SETTING}"
 ARRAY_LOCK = Lock()  # NumPy parses a file's header with `ast`, which Python 3.11 cannot do in several threads at once
-_VERSION = 1  # raise it whenever decoding or resizing changes
+_VERSION = 2  # raise it whenever decoding or resizing changes
+_HEADER_BYTES = 128  # of the .npy files, whose number of frames is known only at their end
+
+log = logging.getLogger("clips")
 
 
 @dataclass(frozen=True)
@@ -92,6 +100,7 @@ class FrameCache:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ClipError(f"{self.folder}: cannot be created ({error.strerror}); set {_SETTING}") from error
+        remove_abandoned(self.folder)
 
     def add(self, clip: Clip) -> CachedClip:
         """Decode a clip, unless it is in the cache.
@@ -101,42 +110,75 @@ class FrameCache:
             WriteError: the disk is full.
         """
         key = self._key(clip)
-        path, info = self.folder / f"{key}.npy", self.folder / f"{key}.json"
-        if not (info.exists() and path.exists()):
-            frames, sizes = self._decode(clip)
-            _write_array(path, frames)
-            write_text(info, json.dumps({"clip": clip.name, "sizes": sizes, "fps": frame_rate(clip)}), _REMEDY)
-        stored = json.loads(info.read_text(encoding="utf-8"))
-        return CachedClip(path, key, np.array(stored["sizes"]), stored["fps"], self._temporary)
+        path = self.folder / f"{key}.npy"
+        info = self._read_info(path) or self._decode(clip, path)
+        return CachedClip(path, key, np.array(info["sizes"]), info["fps"], self._temporary)
 
     def compute_once(self, clip: CachedClip, settings: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
         """Return `compute()`, stored for later runs; `settings` names all it depends on beside the frames."""
         key = hashlib.blake2b(f"{clip.key} {settings}".encode(), digest_size=16).hexdigest()
-        path = self.folder / f"{key}.npy"
-        if not path.exists():
-            _write_array(path, compute())
-        with ARRAY_LOCK:
-            return np.load(path)
+        path = self.folder / f"{key}.npz"  # unlike .npy, it holds a checksum
+        try:
+            with ARRAY_LOCK, np.load(path) as stored:
+                return np.asarray(stored["values"])
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            log.warning("%s: damaged (%s); computed anew", path, error)
+        values = compute()
+        with replacing_file(path, _REMEDY) as temporary:
+            np.savez(temporary, values=values)
+        return values
 
     def _key(self, clip: Clip) -> str:
         digest = hashlib.blake2b(f"{_VERSION} {self.frame_shape}".encode(), digest_size=16)
         for path in clip.files:
             try:
+                check_regular_file(path)
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "blake2b").digest())
+            except UserError as error:
+                raise ClipError(str(error)) from error
             except OSError as error:
                 raise ClipError(f"{path}: unreadable ({error.strerror})") from error
         return digest.hexdigest()
 
-    def _decode(self, clip: Clip) -> tuple[NDArray[np.uint8], list[list[int]]]:
-        frames, sizes = [], []
-        for frame in read_frames(clip, self.frame_shape):
-            sizes.append([int(side) for side in frame.shape[:2]])
-            if self.frame_shape is None and sizes[-1] != sizes[0]:
-                name = clip.files[len(sizes) - 1 if clip.frames else 0]
-                raise ClipError(f"{name}: {sizes[-1]}, but other frames {sizes[0]}; set dataset_params.frame_shape")
-            frames.append(resize_frame(frame, self.frame_shape))
-        return np.stack(frames), sizes
+    def _read_info(self, path: Path) -> dict[str, Any] | None:
+        """Read what is known about a file of frames; None if there is none, or if it or its description is damaged."""
+        description = path.with_suffix(".json")
+        if not path.exists() or not description.exists():
+            return None
+        try:
+            info = json.loads(description.read_text(encoding="utf-8"))
+            sizes, fps, checksum = np.array(info["sizes"]), info["fps"], info["checksum"]
+            valid = sizes.ndim == 2 and sizes.shape[1] == 2 and isinstance(fps, float | None)
+            if valid and checksum == _checksum(path):
+                return info
+        except PermissionError:
+            raise
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            pass
+        log.warning("%s: damaged; decoded anew", path)
+        return None
+
+    def _decode(self, clip: Clip, path: Path) -> dict[str, Any]:
+        """Decode a clip into a file, frame by frame; returns its description, which is written beside it."""
+        sizes: list[list[int]] = []
+
+        def frames() -> Iterable[Frame]:
+            for frame in read_frames(clip, self.frame_shape):
+                sizes.append([int(side) for side in frame.shape[:2]])
+                if self.frame_shape is None and sizes[-1] != sizes[0]:
+                    name = clip.files[len(sizes) - 1 if clip.frames else 0]
+                    raise ClipError(f"{name}: {sizes[-1]}, but other frames {sizes[0]}; set dataset_params.frame_shape")
+                yield resize_frame(frame, self.frame_shape)
+
+        with replacing_file(path, _REMEDY) as temporary:
+            _write_frames(temporary, frames())
+            checksum = _checksum(temporary)
+        info = {"clip": clip.name, "sizes": sizes, "fps": frame_rate(clip), "checksum": checksum}
+        write_text(path.with_suffix(".json"), json.dumps(info), _REMEDY)
+        return info
 
 
 def resize_frame(frame: Frame, frame_shape: tuple[int, int, int] | None) -> Frame:
@@ -149,6 +191,22 @@ def resize_frame(frame: Frame, frame_shape: tuple[int, int, int] | None) -> Fram
     return np.asarray(cv2.resize(frame, (width, height), interpolation=interpolation), np.uint8)
 
 
-def _write_array(path: Path, array: NDArray[Any]) -> None:
-    with replacing_file(path, _REMEDY) as temporary:
-        np.save(temporary, array)
+def _write_frames(path: Path, frames: Iterable[Frame]) -> None:
+    """Write frames of one size as a .npy file, holding one of them in memory at a time."""
+    count, shape = 0, ()
+    with path.open("wb") as file:
+        file.write(bytes(_HEADER_BYTES))
+        for frame in frames:
+            file.write(np.ascontiguousarray(frame).data)
+            count, shape = count + 1, frame.shape
+        header = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(count, *shape)}, }}".ljust(_HEADER_BYTES - 11)
+        file.seek(0)
+        file.write(b"\x93NUMPY\x01\x00" + (len(header) + 1).to_bytes(2, "little") + header.encode() + b"\n")
+
+
+def _checksum(path: Path) -> int:
+    checksum = 0
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            checksum = zlib.crc32(block, checksum)
+    return checksum

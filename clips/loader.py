@@ -16,11 +16,12 @@ from tqdm import tqdm
 
 from clips.checks import frame_warnings, landmark_warning
 from clips.detectors import Detector, Extractor, action_unit_extractor, landmark_detector
-from clips.files import LANDMARK_SUFFIXES, find_file, find_table
+from clips.files import find_landmarks, find_table
 from clips.frame_cache import ARRAY_LOCK, CachedClip, FrameCache
 from clips.reading import Clip, ClipError
 from config.sections import DatasetParams
 from faces.action_unit_extraction import COLUMNS
+from faces.action_unit_extraction import REVISION as PY_FEAT_REVISION
 from faces.action_unit_tables import parse_table
 from faces.action_units import TableRules, clip_action_units, read_action_units
 from faces.flow import REVISION, TrackingSettings
@@ -186,12 +187,12 @@ class ClipLoader:
     ) -> NDArray[np.float64]:
         frames = cached.frames()
         if path is None and self.params.keypoint_dir is not None:
-            path = find_file(self.params.keypoint_dir, clip.name, split, LANDMARK_SUFFIXES)
+            path = find_landmarks(self.params.keypoint_dir, clip.name, split)
         if path is None:
             onset = self._detect_landmarks(clip, cached, reference)
         else:
             with ARRAY_LOCK:
-                rows = read_landmarks(path)
+                rows = read_landmarks(path, self._warn_once)
             if len(rows) not in (1, len(frames)):
                 raise ClipError(f"{path}: expected landmarks of 1 or of all {len(frames)} frames, got {len(rows)}")
             if len(rows) == len(frames) and self.params.landmarks != "track":
@@ -228,7 +229,7 @@ class ClipLoader:
                 "py-feat (for `animate`, --driving-au names a table)"
             )
         extractor = self.extractor
-        rows = self.cache.compute_once(cached, "action units of py-feat", lambda: extractor(cached.frames()))
+        rows = self.cache.compute_once(cached, f"py-feat {PY_FEAT_REVISION}", lambda: extractor(cached.frames()))
         table = parse_table(COLUMNS, rows.tolist(), f"py-feat of {clip.path}", rules.min_confidence)
         return clip_action_units(table, count, rules=rules, notice=self._warn_once)
 

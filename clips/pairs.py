@@ -1,5 +1,6 @@
 """Pairs of source and driving clips to animate."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -44,15 +45,31 @@ def resolve_clip(name: str, clips: dict[str, Clip], pairs_list: Path, line: int)
         ClipError: there is no such clip.
     """
     stem = pairs_list.parent / name
-    suffixes = {p.suffix for p in stem.parent.glob(f"{stem.name}.*") if not p.name.startswith(".")}
+    suffixes = _suffixes(stem)
     for known in (name, Path(name).stem):
         if known in clips:
             return clips[known]
     for path in (stem, *(stem.with_name(stem.name + suffix) for suffix in sorted(suffixes))):
-        if name and path.exists():
+        if name and _exists(path):
             try:
                 clip = open_clip(path)
             except ClipError:
                 continue
             return replace(clip, name=(Path(name).parent / clip.name).as_posix())
     raise ClipError(f"{pairs_list}: line {line}: {name!r} is neither a test clip nor a clip beside the list")
+
+
+def _suffixes(stem: Path) -> set[str]:
+    """Return the suffixes with which a name occurs in its folder."""
+    try:
+        names = os.listdir(stem.parent)
+    except (OSError, ValueError):  # no such folder, or no possible name
+        return set()
+    return {Path(name).suffix for name in names if name.startswith(f"{stem.name}.") and not name.startswith(".")}
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a NUL character
+        return False

@@ -1,4 +1,4 @@
-"""Readers of clips: folders of frames, videos, strips of joined frames and single images.
+"""Clips: folders of frames, videos, animated pictures, strips of joined frames and single images.
 
 Frames are uint8 RGB, H x W x 3. An unreadable file is an error that names it; nothing is guessed or skipped.
 """
@@ -6,26 +6,30 @@ Frames are uint8 RGB, H x W x 3. An unreadable file is an error that names it; n
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
-import av
-import imageio.v3 as iio
 import numpy as np
 from natsort import natsorted
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
 
-from errors import UserError, first_line
+from clips.pictures import IMAGE_SUFFIXES, ClipError, Frame, is_sequence, read_image
+from clips.videos import VIDEO_SUFFIXES, animation_rate, read_animation, read_video, video_rate
+from parsing.folders import data_entries, is_leftover
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-VIDEO_SUFFIXES = frozenset({".mp4", ".mov", ".gif", ".avi", ".mkv", ".webm"})
-
-Frame = NDArray[np.uint8]
-
-
-class ClipError(UserError):
-    """Error of a clip that cannot be used; the message names the file and the remedy."""
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "VIDEO_SUFFIXES",
+    "Clip",
+    "ClipError",
+    "Frame",
+    "count_frames",
+    "find_clips",
+    "frame_rate",
+    "open_clip",
+    "read_frames",
+    "read_image",
+]
+STRIP_LIKENESS = 0.7  # correlation of neighbouring parts from which a wide picture is a strip of frames
 
 
 @dataclass(frozen=True)
@@ -71,6 +75,12 @@ def open_clip(path: Path) -> Clip:
     if path.is_dir():
         frames = natsorted((p for p in path.iterdir() if _has_suffix(p, IMAGE_SUFFIXES)), key=lambda p: p.name)
         if not frames:
+            if inside := _inner_clip(path):
+                prepare = f"--mode prepare --config config/prepare-folder.yaml --set prepare_params.root_dir={path}"
+                raise ClipError(
+                    f"{path}: expected frames, found the clip {inside} one level too deep; move such clips up, or "
+                    f"prepare them by {prepare}"
+                )
             inner = ", ".join(sorted(p.name for p in path.iterdir())[:3]) or "nothing"
             raise ClipError(f"{path}: expected frames ({', '.join(sorted(IMAGE_SUFFIXES))}), found {inner}")
         return Clip(path.name, path, tuple(frames))
@@ -82,15 +92,26 @@ def open_clip(path: Path) -> Clip:
     return Clip(path.stem, path)
 
 
+def _inner_clip(folder: Path) -> str | None:
+    """Name of a folder of frames or a video inside a folder; None if there is none."""
+    for path in sorted(folder.iterdir()):
+        if not is_leftover(path) and (
+            _has_suffix(path, VIDEO_SUFFIXES)
+            or (path.is_dir() and any(_has_suffix(frame, IMAGE_SUFFIXES) for frame in path.iterdir()))
+        ):
+            return path.name
+    return None
+
+
 def find_clips(folder: Path) -> list[Clip]:
-    """Find all clips of a folder, in natural order; hidden files and files of other types are ignored.
+    """Find all clips of a folder, in natural order, without files of other types and what `data_entries` leaves out.
 
     Raises:
         ClipError: there is no such folder, it holds no clips, or two of the same name.
     """
     if not folder.is_dir():
         raise ClipError(f"{folder}: no such folder of clips; set dataset_params.root_dir")
-    entries = (p for p in folder.iterdir() if not p.name.startswith("."))
+    entries = data_entries(folder)
     clips = [open_clip(p) for p in entries if p.is_dir() or _has_suffix(p, IMAGE_SUFFIXES | VIDEO_SUFFIXES)]
     if not clips:
         raise ClipError(f"{folder}: no clips; expected folders of frames, videos or strips")
@@ -110,38 +131,14 @@ def read_frames(clip: Clip, frame_shape: tuple[int, int, int] | None) -> Iterato
     Raises:
         ClipError: a frame is unreadable; the message names it.
     """
-    for path in clip.files:
-        if path.suffix.lower() in VIDEO_SUFFIXES:
-            yield from _read_video(path)
-        elif clip.frames:
-            yield read_image(path)
-        else:
-            yield from _cut_strip(read_image(path), frame_shape, path)
-
-
-def read_image(path: Path) -> Frame:
-    """Read an image of any bit depth and number of channels as uint8 RGB, H x W x 3; transparency is dropped.
-
-    Raises:
-        ClipError: the image is missing or unreadable, or its values are neither of 8 nor of 16 bits.
-    """
-    try:
-        image = _decode_image(path)
-    except FileNotFoundError as error:
-        raise ClipError(f"{path}: no such image") from error
-    except Exception as error:  # decoders raise errors of many libraries
-        raise ClipError(f"{path}: unreadable image ({first_line(error)}); replace or remove it") from error
-    return _to_rgb(image, path)
-
-
-def _decode_image(path: Path) -> NDArray[Any]:
-    if path.suffix.lower() in (".tif", ".tiff"):
-        return np.asarray(iio.imread(path, index=0))
-    with Image.open(path) as image:
-        if image.mode in ("RGB", "L"):  # the common modes; imageio takes a third longer
-            ImageOps.exif_transpose(image, in_place=True)
-            return np.asarray(image)
-    return np.asarray(iio.imread(path, index=0, plugin="pillow", rotate=True))
+    if clip.frames:
+        yield from (read_image(path) for path in clip.frames)
+    elif _is_animation(clip.path):
+        yield from read_animation(clip.path)
+    elif clip.path.suffix.lower() in VIDEO_SUFFIXES:
+        yield from read_video(clip.path)
+    else:
+        yield from _cut_strip(read_image(clip.path), frame_shape)
 
 
 def count_frames(clip: Clip) -> int:
@@ -150,96 +147,49 @@ def count_frames(clip: Clip) -> int:
     Raises:
         ClipError: the video is unreadable.
     """
-    if clip.frames or clip.path.suffix.lower() not in VIDEO_SUFFIXES - {".gif"}:
-        return len(clip.frames) or sum(1 for _ in read_frames(clip, None))
-    return sum(1 for _ in _decode_video(clip.path))
+    return len(clip.frames) or sum(1 for _ in read_frames(clip, None))
 
 
 def frame_rate(clip: Clip) -> float | None:
-    """Return the frames per second stored in a video file; None for images.
+    """Return the frames per second stored in a video file or animated picture; None for images.
 
     Raises:
         ClipError: the video is unreadable.
     """
-    suffix = clip.path.suffix.lower()
-    if clip.frames or suffix not in VIDEO_SUFFIXES:
+    if clip.frames:
         return None
-    try:
-        if suffix == ".gif":
-            duration = iio.immeta(clip.path, plugin="pillow", exclude_applied=False).get("duration")
-            return 1000 / duration if duration else None
-        with av.open(str(clip.path)) as video:
-            return float(video.streams.video[0].guessed_rate or 0) or None
-    except Exception as error:  # decoders raise errors of many libraries
-        raise ClipError(f"{clip.path}: unreadable video ({first_line(error)}); replace or remove it") from error
+    if _is_animation(clip.path):
+        return animation_rate(clip.path)
+    return video_rate(clip.path) if clip.path.suffix.lower() in VIDEO_SUFFIXES else None
+
+
+def _is_animation(path: Path) -> bool:
+    return path.suffix.lower() == ".gif" or is_sequence(path)
 
 
 def _has_suffix(path: Path, suffixes: frozenset[str]) -> bool:
     return path.suffix.lower() in suffixes and not path.name.startswith(".")
 
 
-def _read_video(path: Path) -> Iterator[Frame]:
-    if path.suffix.lower() == ".gif":
-        yield from (_to_rgb(np.asarray(frame), path) for frame in _decode_gif(path))
-        return
-    count = 0
-    for frame in _decode_video(path):
-        count += 1
-        yield _to_rgb(frame.to_ndarray(format="rgb24"), path)
-    if not count:
-        raise ClipError(f"{path}: a video without frames; replace or remove it")
+def _cut_strip(strip: Frame, frame_shape: tuple[int, int, int] | None) -> Iterator[Frame]:
+    """Cut an image of joined frames into frames; any other image is a clip of one frame.
 
-
-def _decode_video(path: Path) -> Iterator[av.VideoFrame]:
-    """Decode a video by PyAV itself: imageio collects garbage after every file, which takes a while beside torch."""
-    count = 0
-    try:
-        with av.open(str(path)) as video:
-            for frame in video.decode(video=0):
-                count += 1
-                yield frame
-    except (av.FFmpegError, IndexError) as error:  # IndexError: the file has no video stream
-        raise _broken_video(path, count, error) from error
-
-
-def _decode_gif(path: Path) -> Iterator[NDArray[Any]]:
-    count = 0
-    try:
-        for frame in iio.imiter(path, plugin="pillow", mode="RGB"):
-            count += 1
-            yield frame
-    except Exception as error:  # decoders raise errors of many libraries
-        raise _broken_video(path, count, error) from error
-
-
-def _broken_video(path: Path, count: int, error: Exception) -> ClipError:
-    return ClipError(f"{path}: unreadable after {count} frames ({first_line(error)}); replace it")
-
-
-def _cut_strip(strip: Frame, frame_shape: tuple[int, int, int] | None, path: Path) -> Iterator[Frame]:
-    """Cut an image of joined frames into frames; an image with the ratio of one frame is a clip of one frame."""
+    A strip has the width of several frames exactly, and neighbouring frames that resemble each other; a photograph in
+    landscape format does not.
+    """
     height, width = strip.shape[:2]
-    frame_width = height if frame_shape is None else height * frame_shape[1] / frame_shape[0]
-    count = round(width / frame_width)
-    if count < 2:
+    frame_width = height if frame_shape is None else round(height * frame_shape[1] / frame_shape[0])
+    count = width // max(frame_width, 1)
+    if count < 2 or width % count or width // count != frame_width:
         yield strip
         return
-    if width % count:
-        raise ClipError(f"{path}: {width} x {height} cannot be cut into {count} equal frames; use a folder of frames")
-    for start in range(0, width, width // count):
-        yield strip[:, start : start + width // count]
+    frames = [strip[:, start : start + frame_width] for start in range(0, width, frame_width)]
+    likeness = [_correlation(one, next_one) for one, next_one in pairwise(frames)]
+    yield from frames if np.mean(likeness) >= STRIP_LIKENESS else [strip]
 
 
-def _to_rgb(image: NDArray[Any], path: Path) -> Frame:
-    if image.dtype == np.uint16:
-        image = np.round(image / 257).astype(np.uint8)
-    elif image.dtype == bool:
-        image = image.astype(np.uint8) * 255
-    elif image.dtype != np.uint8:
-        raise ClipError(f"{path}: expected 8 or 16 bits per channel, got {image.dtype}; convert it")
-    if image.ndim == 2:
-        image = image[:, :, None]
-    if image.ndim != 3 or image.shape[2] not in (1, 2, 3, 4):
-        raise ClipError(f"{path}: expected a grey, RGB or RGBA image, got an array of shape {image.shape}")
-    channels = image[:, :, :3] if image.shape[2] > 2 else image[:, :, :1]
-    return np.ascontiguousarray(np.broadcast_to(channels, (*image.shape[:2], 3)))
+def _correlation(one: Frame, other: Frame) -> float:
+    """Correlation of the values of two images; 1 if both are flat."""
+    a, b = (image.astype(np.float64) - image.mean() for image in (one, other))
+    scale = np.sqrt((a * a).sum() * (b * b).sum())
+    return float((a * b).sum() / scale) if scale else 1.0

@@ -4,15 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from config.sections import FilePath, Fraction, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, Section
+from config.sections import FilePath, Fraction, NonNegativeInt, PositiveFloat, Section
 
 
 class PrepareCropParams(Section):
     """One square crop per clip, placed by the landmarks of its onset frame."""
 
-    size: Annotated[int, Field(ge=16)] = 256
+    size: Annotated[int, Field(ge=16, le=8192)] = 256
     """Side of the written frames, pixels."""
-    margin: NonNegativeFloat = 0.3
+    margin: Annotated[float, Field(ge=0, le=10)] = 0.3
     """Margin on each side of the bounding box of the 68 landmarks (brows to chin), as a fraction of its larger side."""
     raised: Fraction = 0.08
     """Upward shift of the square from the centre of the box, for the forehead, as a fraction of its larger side."""
@@ -109,7 +109,7 @@ class PrepareParams(Section):
     root_dir: FilePath
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
-    """Coding sheet; null: found by its documented name in `root_dir` or beside it."""
+    """Coding sheet; null: found by its documented name, or else by its columns, in `root_dir` or beside it."""
     release: str | None = None
     """Subfolder of `root_dir` to read if it contains several releases, such as `CASME2_RAW_selected`."""
     missing_apex: Literal["motion", "midpoint"] = "motion"
@@ -121,11 +121,14 @@ class PrepareParams(Section):
     """Frames per second of loose frames; data sets and videos have their own frame rate."""
     trim: bool = True
     """Write only the frames from onset to offset, where the release gives them."""
-    length: Annotated[int, Field(ge=2)] | None = None
+    length: Annotated[int, Field(ge=2, le=100_000)] | None = None
     """Number of frames per clip, by linear interpolation between neighbouring frames; null: frames are not
     interpolated. Requires `trim`, so that the onset is the first frame."""
-    workers: PositiveInt | None = None
+    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Number of processes; null: one per processor core."""
+    remove_missing: bool = False
+    """Remove finished clips that are no longer in the data set, or whose inputs are missing or cannot be used; false:
+    they are kept, in the tables too, with a warning."""
     crop_params: PrepareCropParams = PrepareCropParams()
     """Square crop of the face."""
     landmark_params: PrepareLandmarkParams = PrepareLandmarkParams()

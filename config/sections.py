@@ -99,7 +99,8 @@ class DatasetParams(Section):
     pairs_list: FilePath | None = None
     """CSV file with the columns `source,driving` for `animate`; null animates every combination of the test clips."""
     keypoint_dir: FilePath | None = None
-    """Folder of 68-landmark files, CLIP.npy, .csv or .pts, in pixels of the clip's own frames; null detects them."""
+    """Folder of 68-landmark files, CLIP.npy, .csv or .pts (also .npz, .json, .txt, .xlsx), in pixels of the clip's own
+    frames; null detects them."""
     landmark_backend: Literal["auto", "mesh", "face-alignment"] = "auto"
     """Detector of landmarks if `keypoint_dir` is null. `mesh`, which `auto` takes, is installed with the program and
     needs no network access; `face-alignment` downloads 190 MB at its first use."""
@@ -107,17 +108,18 @@ class DatasetParams(Section):
     """`file`: one row per frame, as in the file. `track`: the first row, tracked from there by sub-pixel optical flow.
     `auto`: `file` if the file has a row for every frame, else `track`."""
     au_dir: FilePath | None = None
-    """Folder of action-unit tables of OpenFace 2, py-feat or LibreFace: CLIP.csv, or SPLIT/CLIP/merged_AU.csv as in
-    MEGC2022-Generation. Rows belong to frames by the column `frame`: frames counted by the tool, or the numbers of the
-    clip's frame files; a table without it holds one row per frame. Probabilities (py-feat) and detections are used as
-    intensities, with a warning."""
+    """Folder of action-unit tables of OpenFace, py-feat or LibreFace: CLIP.csv (also .txt, .xlsx), or
+    SPLIT/CLIP/merged_AU.csv as in MEGC2022-Generation. Rows belong to frames by the column `frame`: frames counted by
+    the tool, or the numbers of the clip's frame files; a table without it holds one row per frame. Probabilities
+    (py-feat, OpenFace 3) and detections are used as intensities, with a warning."""
     au_min_confidence: Fraction = 0.0
     """Lowest usable `confidence` (OpenFace) or `FaceScore` (py-feat) of a row; rows with `success` 0 are never used."""
     au_max_gap: NonNegativeInt = 0
     """Longest gap, in frames without a usable row, that is interpolated linearly (and counted in the log); longer gaps
     and gaps at either end of the clip are an error."""
     au_unknown: Literal["error", "zero"] = "error"
-    """Action units that a table's tool does not estimate (5 of 17 for LibreFace): an error, or intensity 0."""
+    """Action units that a table's tool does not estimate (5 of 17 for LibreFace, 9 for OpenFace 3): an error, or
+    intensity 0."""
     au_extractor: Literal["py-feat"] | None = None
     """Estimator of action units if `au_dir` is null: the package py-feat, which must be installed (`pip install
     "py-feat>=2"`) and returns probabilities. null: clips without tables are an error."""
@@ -181,6 +183,8 @@ class TrainParams(Section):
     """Worker processes of the data loader; 0 loads in the training process."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints; the last epoch is always saved."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
     precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(_number_to_text)] = "32"
@@ -220,6 +224,8 @@ class TrainAVDParams(Section):
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (70, 90)
     """Epochs at which the learning rate is divided by ten."""
     lr: PositiveFloat = 1e-3
@@ -245,6 +251,8 @@ class TrainAUParams(Section):
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
+    checkpoint_minutes: PositiveFloat | None = 30.0
+    """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
     epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (12, 17)

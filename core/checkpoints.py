@@ -1,70 +1,45 @@
-"""Checkpoint files of this program and of the published code bases, read without running any code in them.
+"""Checkpoints of this program and of the published code bases.
 
 A checkpoint is a dict. Its top level holds the state dict of each network under its published name, the optimisers,
-`epoch` (the last finished one) and, in ours, `format`, `family`, `step` (finished steps of the next epoch) and
-`config`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is needed to resume.
-Ours contain tensors, numbers, text, lists and dicts only.
+`epoch` (the last finished one) and, in ours, `format`, `family`, `config`, `step` and `pairs` (finished ones of the
+next epoch) and `total_steps`. Learning rates and random numbers follow from epoch, step and seed, so nothing more is
+needed to resume. Ours contain tensors, numbers, text, lists and dicts only.
 """
 
 import logging
-import pickle
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from config.experiment import FORMAT, Config
 from config.published import published_settings
 from config.retired import without_retired
+from core.checkpoint_files import CheckpointError, Contents, place, read_checkpoint
+from core.checkpoint_pickle import to_plain
+from core.checkpoint_values import first_names, shown_value
 from core.files import replacing_file
-from errors import UserError, first_line
+from core.weights import arrange_networks, load_state, optimiser_state, plain_keys
+from errors import first_line
 from modules.trainable import Optimiser, Trainable
 
-FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
-
-log = logging.getLogger("checkpoints")
-
-
-class _NumberType:
-    """Stand-in for `numpy.dtype` in checkpoints: the real one would let a crafted file set its internals, such as a
-    claim to hold Python objects."""
-
-    CODES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1", "?")
-
-    def __init__(self, code: object, *_: object):
-        if code not in self.CODES:
-            raise ValueError(f"expected a number type, got {code!r}")
-        self.code = str(code)
-        self.type = np.dtype(self.code)
-
-    def __setstate__(self, state: object) -> None:
-        order = next((order for order in "<>|=" if state == (3, order, None, None, None, -1, -1, 0)), None)
-        if order is None:
-            raise ValueError("expected the state of a number type")
-        self.type = np.dtype(order + self.code)
-
-
-def _number(kind: object, data: object) -> int | float | bool:
-    """Stand-in for NumPy's scalar constructor: the number itself."""
-    if not isinstance(kind, _NumberType) or not isinstance(data, bytes) or len(data) != kind.type.itemsize:
-        raise ValueError("expected the bytes of one number")
-    number: int | float | bool = np.frombuffer(data, kind.type)[0].item()
-    return number
-
-
-# Published optimiser states contain NumPy scalars, pickled under the module name of NumPy 1 or of NumPy 2.
-_SAFE: list[Any] = [
-    (_NumberType, "numpy.dtype"),
-    (_number, "numpy.core.multiarray.scalar"),
-    (_number, "numpy._core.multiarray.scalar"),
+__all__ = [
+    "CheckpointError",
+    "checkpoint_contents",
+    "finished_epoch",
+    "load_networks",
+    "load_optimisers",
+    "read_checkpoint",
+    "stored_count",
+    "write_checkpoint",
 ]
 
+FAMILY_NETWORKS = {"inpainting_network": "tps", "region_predictor": "mraa", "generator": "fomm"}
+LARGEST_COUNT = 10**9  # of epochs and steps
+SHOWN_DIFFERENCES = 3
 
-class CheckpointError(UserError):
-    """A checkpoint cannot be used; the message names the file and the remedy."""
+log = logging.getLogger("checkpoints")
 
 
 def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
@@ -74,67 +49,11 @@ def write_checkpoint(path: Path, contents: Mapping[str, Any]) -> None:
         UserError: the disk is full or not writable.
     """
     try:
-        with replacing_file(path, "make room and resume from the previous checkpoint") as temporary:
-            torch.save(dict(contents), temporary)
-    except RuntimeError as error:  # raised by torch if the disk is full
-        raise CheckpointError(
-            f"{path}: could not be written ({first_line(error)}); make room and resume from the previous checkpoint"
-        ) from error
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint to the CPU.
-
-    Returns:
-        Its contents, with NumPy scalars converted to numbers.
-    Raises:
-        CheckpointError: the file is missing, empty, truncated, no checkpoint, or contains Python objects.
-    """
-    _check_start(path)
-    try:
-        with torch.serialization.safe_globals(_SAFE):
-            contents = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL ([\w.]+)", str(error))
-        if found:
-            raise CheckpointError(
-                f"{path}: contains the Python object {found[1]}, which is not loaded because it could run code"
-            ) from error
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged; download it again") from error
-    except Exception as error:  # damaged bytes lead the unpickler into errors of every kind
-        raise CheckpointError(f"{path}: truncated or damaged ({first_line(error)}); download it again") from error
-    if not isinstance(contents, dict):
-        raise CheckpointError(f"{path}: expected a dict of networks, got {type(contents).__name__}")
-    return _to_plain(contents)
-
-
-def _check_start(path: Path) -> None:
-    """Raise CheckpointError if the first bytes show that the file is something else."""
-    try:
-        with path.open("rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise CheckpointError(f"{path}: expected a readable checkpoint file ({error.strerror})") from error
-    if not start:
-        raise CheckpointError(f"{path}: the file is empty; download it again")
-    if start.startswith(b"version https://git-lfs"):
-        raise CheckpointError(f"{path}: a Git-LFS pointer, not the checkpoint itself; run `git lfs pull`")
-    if re.match(rb"\s*<(!doctype|html|head|\?xml)", start, re.IGNORECASE):
-        raise CheckpointError(f"{path}: a web page, not a checkpoint; download the file itself")
-
-
-def _to_plain(value: Any) -> Any:
-    """Convert NumPy scalars to numbers, ordered dicts to dicts and tuples to lists."""
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, dict):
-        return {key: _to_plain(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_to_plain(child) for child in value]
-    return value
-
-
-# --- contents ---------------------------------------------------------------------------------------------------------
+        with replacing_file(path, "make room") as temporary, temporary.open("wb") as file:
+            torch.save(dict(contents), file)
+    except RuntimeError as error:  # raised by torch after an error of the file
+        reason = error.__context__.strerror if isinstance(error.__context__, OSError) else first_line(error)
+        raise CheckpointError(f"{path}: could not be written ({reason}); make room") from error
 
 
 def checkpoint_contents(
@@ -153,7 +72,7 @@ def checkpoint_contents(
         step: finished steps of the epoch after it.
         epoch_key: published key of the epoch.
     """
-    return _to_plain(
+    return to_plain(
         {
             "format": FORMAT,
             "family": config.family,
@@ -166,66 +85,116 @@ def checkpoint_contents(
     )
 
 
-def load_networks(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> set[str]:
+def load_networks(model: Trainable, contents: Mapping[Any, Any], config: Config, path: Path) -> set[str]:
     """Load the weights of a model's networks, strictly.
 
     Args:
-        contents: from `read_checkpoint`.
+        contents: from `read_checkpoint`; other programs' arrangements are found, see `arrange_networks`.
         config: of the model.
         path: of the checkpoint, for messages.
     Returns:
         Names of the networks that were loaded; `optional_networks` of the model may be missing.
     Raises:
-        CheckpointError: another family, other settings, missing networks, or other shapes.
+        CheckpointError: another family, other settings, missing networks, other shapes, or impossible values.
     """
-    _check_family(contents, config.family, path)
-    _check_settings(model, contents, config, path)
-    loaded = set()
-    for name, network in model.networks().items():
-        if name not in contents:
-            if name in model.optional_networks:
-                continue
-            raise CheckpointError(f"{path}: expected the network `{name}`, found {', '.join(sorted(contents))}")
-        load_state(network, contents[name], f"{path}: {name}")
-        loaded.add(name)
-    return loaded
+    where = _place(path, contents)
+    networks = model.networks()
+    contents = arrange_networks(contents, frozenset({*networks, *FAMILY_NETWORKS}))
+    _check_family(contents, config.family, where)
+    states = dict(_state_dicts(contents, model, where))
+    _check_settings(model, {**contents, **states}, config, where)
+    for name, state in states.items():
+        load_state(networks[name], state, f"{where}: {name}")
+    return set(states)
 
 
-def _check_family(contents: Mapping[str, Any], family: str, path: Path) -> None:
+def _place(path: Path, contents: Mapping[Any, Any]) -> str:
+    return place(path, [contents.packing] if isinstance(contents, Contents) and contents.packing else [])
+
+
+def _check_family(contents: Mapping[Any, Any], family: str, where: str) -> None:
     found = contents.get("family")
     if found is None:
         found = next((name for network, name in FAMILY_NETWORKS.items() if network in contents), None)
     if found is None:
-        raise CheckpointError(f"{path}: expected a checkpoint with networks, found {', '.join(map(str, contents))}")
-    if found != family:
-        raise CheckpointError(f"{path}: a checkpoint of the family `{found}`, the config says `{family}`")
+        raise CheckpointError(f"{where}: expected a checkpoint with networks, found {first_names(contents)}")
+    if not isinstance(found, str) or found != family:
+        raise CheckpointError(f"{where}: a checkpoint of the family `{shown_value(found)}`, the config says `{family}`")
 
 
-def _check_settings(model: Trainable, contents: Mapping[str, Any], config: Config, path: Path) -> None:
+def _state_dicts(contents: Mapping[Any, Any], model: Trainable, where: str) -> Iterator[tuple[str, dict[Any, Any]]]:
+    """State dict of each network, without prefixes in its keys."""
+    for name, network in model.networks().items():
+        own = network.state_dict()
+        if name not in contents and name in model.optional_networks:
+            continue
+        if name not in contents and own:
+            raise CheckpointError(f"{where}: expected the network `{name}`, found {first_names(contents)}")
+        state = contents.get(name, {})  # flat state dicts cannot show networks without weights
+        if not isinstance(state, Mapping):
+            raise CheckpointError(f"{where}: {name}: expected a state dict, got {shown_value(state)}")
+        for key, value in state.items():
+            if not isinstance(value, torch.Tensor):
+                text = f"expected a tensor under {shown_value(key)}, got {shown_value(value)}"
+                raise CheckpointError(f"{where}: {name}: {text}")
+        yield name, plain_keys(state, own)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def _check_settings(model: Trainable, contents: Mapping[Any, Any], config: Config, where: str) -> None:
     """Compare the settings in the checkpoint with the config: state dicts do not show them, or only as missing keys."""
     own = config.model_params.model_dump(mode="json")
     if "config" in contents:
-        stored = _stored_settings(contents["config"], path)
+        stored = _stored_settings(contents["config"], where)
     else:
         stored = published_settings(config.family, own.get("prior", "none"))
     differing = [
-        f"model_params.{key} is {value}, the config says {_at(own, key)}"
+        difference
         for key, value in {**stored, **model.settings_in(contents)}.items()
-        if _at(own, key) != value
+        for difference in _differences(f"model_params.{shown_value(key)}", value, _at(own, str(key)))
     ]
     if differing:
         kind = "the checkpoint's" if "config" in contents else "a published checkpoint's"
-        raise CheckpointError(f"{path}: {kind} {'; '.join(differing)}; make them agree")
+        more = f" and {len(differing) - SHOWN_DIFFERENCES} more" if len(differing) > SHOWN_DIFFERENCES else ""
+        shown = "; ".join(differing[:SHOWN_DIFFERENCES])
+        raise CheckpointError(f"{where}: {kind} {shown}{more}; make them agree")
 
 
-def _stored_settings(stored: Mapping[str, Any], path: Path) -> dict[str, Any]:
+def _differences(path: str, stored: Any, own: Any) -> Iterator[str]:
+    """Differences between two values of a setting or, in sections, between those of each setting."""
+    if isinstance(stored, dict) and isinstance(own, dict):
+        for key in dict.fromkeys((*stored, *own)):
+            yield from _differences(f"{path}.{shown_value(key)}", stored.get(key), own.get(key))
+    elif stored != own:
+        yield f"{path} is {_setting(stored)}, the config says {_setting(own)}"
+
+
+def _setting(value: Any) -> str:
+    return f"[{first_names(value)}]" if isinstance(value, list) else shown_value(value)
+
+
+def _stored_settings(stored: Any, where: str) -> dict[str, Any]:
     """Section `model_params` of the config in a checkpoint, without keys that are no longer options."""
+    section = stored.get("model_params") if isinstance(stored, Mapping) else None
+    if not isinstance(section, Mapping) or not _are_settings(section):
+        raise CheckpointError(f"{where}: expected settings under `config`, got {shown_value(stored)}")
     try:
-        current = without_retired({"model_params": stored["model_params"]})
+        current: dict[str, Any] = without_retired({"model_params": section})
     except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    section: dict[str, Any] = current["model_params"]
-    return section
+        raise CheckpointError(f"{where}: {first_line(error)}") from error
+    kept: dict[str, Any] = current.get("model_params", {})
+    return kept
+
+
+def _are_settings(value: Any) -> bool:
+    """True if a value may come from an experiment file."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _are_settings(child) for key, child in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(_are_settings, value))
+    return value is None or isinstance(value, str | int | float)
 
 
 def _at(settings: Any, path: str) -> Any:
@@ -235,54 +204,37 @@ def _at(settings: Any, path: str) -> Any:
     return settings
 
 
-def load_state(network: torch.nn.Module, state: Any, name: str) -> None:
-    """Load a state dict strictly.
-
-    Args:
-        state: from a checkpoint.
-        name: of file and network, for messages.
-    Raises:
-        CheckpointError: no state dict, or missing, unknown or differently sized entries.
-    """
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{name}: expected a state dict, got {type(state).__name__}")
-    own = network.state_dict()
-    missing = [key for key in own if key not in state]
-    unknown = [key for key in state if key not in own]
-    shapes = [
-        f"{key} is {list(state[key].shape)}, the config gives {list(value.shape)}"
-        for key, value in own.items()
-        if key in state and state[key].shape != value.shape
-    ]
-    problems = []
-    for what, keys in (("missing", missing), ("unknown", unknown), ("other size", shapes)):
-        if keys:
-            more = f" and {len(keys) - 1} more" if len(keys) > 1 else ""
-            problems.append(f"{what}: {keys[0]}{more}")
-    if problems:
-        raise CheckpointError(f"{name}: does not fit the config ({'; '.join(problems)})")
-    network.load_state_dict(state, strict=True)
+# --- state of training ------------------------------------------------------------------------------------------------
 
 
-def load_optimisers(optimisers: Mapping[str, Optimiser], contents: Mapping[str, Any], path: Path) -> None:
-    """Restore optimiser states; learning rates are those of the config.
+def load_optimisers(optimisers: Mapping[str, Optimiser], contents: Mapping[Any, Any], path: Path) -> None:
+    """Restore optimiser states; learning rates and other settings are those of the config.
 
     Raises:
-        CheckpointError: a state that does not fit the networks.
+        CheckpointError: a state that does not fit the networks, or impossible values.
     """
+    where = _place(path, contents)
     for name, entry in optimisers.items():
         if name not in contents:
-            log.warning("%s: no state of the optimiser `%s`, which starts from scratch", path, name)
+            log.warning("%s: no state of the optimiser `%s`, which starts from scratch", where, name)
             continue
         try:
-            entry.optimizer.load_state_dict(contents[name])
+            entry.optimizer.load_state_dict(optimiser_state(entry.optimizer, contents[name]))
         except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"{path}: {name}: does not fit the config ({first_line(error)})") from error
+            raise CheckpointError(f"{where}: {name}: does not fit the config ({first_line(error)})") from error
 
 
-def finished_epoch(contents: Mapping[str, Any], epoch_key: str, path: Path) -> int:
+def finished_epoch(contents: Mapping[Any, Any], epoch_key: str, path: Path) -> int:
     """Last finished epoch of a checkpoint; -1 for none."""
-    epoch = contents.get(epoch_key)
-    if not isinstance(epoch, int):
-        raise CheckpointError(f"{path}: expected a whole number under `{epoch_key}`, got {epoch!r}")
-    return epoch
+    return _count(contents.get(epoch_key), -1, epoch_key, _place(path, contents))
+
+
+def stored_count(contents: Mapping[Any, Any], key: str, path: Path) -> int:
+    """Number of steps or pairs that a checkpoint stores under a key; 0 where it does not, as in published ones."""
+    return _count(contents.get(key, 0), 0, key, _place(path, contents))
+
+
+def _count(value: Any, smallest: int, key: str, where: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not smallest <= value <= LARGEST_COUNT:
+        raise CheckpointError(f"{where}: expected a whole number under `{key}`, got {shown_value(value)}")
+    return value

@@ -1,19 +1,26 @@
 """The one way in which files are written: under a temporary name beside the target, which is then renamed.
 
 A file or folder under its final name is therefore always complete, whenever the program or the machine stops. Temporary
-names are hidden, random and never follow a link, so that several processes may write to one folder.
+names are hidden, random and never follow a link, so that several processes may write to one folder. They name host and
+process, so that a later run can remove those of a process that was killed.
 """
 
 import os
+import re
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errors import UserError
 
 TEMPORARY_PREFIX = ".writing-"
+_HOST = re.sub(r"[^A-Za-z0-9]", "_", socket.gethostname())[:64]
+_TEMPORARY_NAME = re.compile(
+    rf"{re.escape(TEMPORARY_PREFIX)}(?P<host>[A-Za-z0-9_]*)-(?P<process>\d{{1,10}})-[0-9a-f]{{16}}.*"
+)
 
 
 class WriteError(UserError):
@@ -93,8 +100,40 @@ def write_text(path: Path, text: str, remedy: str = "make room or choose another
     return write_bytes(path, text.encode("utf-8"), remedy)
 
 
+def temporary_name(suffix: str = "") -> str:
+    """Name of a temporary file or folder of this process, which nobody else uses."""
+    return f"{TEMPORARY_PREFIX}{_HOST}-{os.getpid()}-{secrets.token_hex(8)}{suffix}"
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files and folders that dead processes of this machine left in a folder (not below it)."""
+    try:
+        entries = [entry for entry in os.scandir(folder) if entry.name.startswith(TEMPORARY_PREFIX)]
+    except OSError:
+        return
+    for entry in entries:
+        name = _TEMPORARY_NAME.fullmatch(entry.name)
+        if name is None or name["host"] != _HOST or _is_alive(int(name["process"])):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # it belongs to another user
+        return True
+    return True
+
+
 def _temporary(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY_PREFIX}{secrets.token_hex(8)}{path.suffix}")
+    return path.with_name(temporary_name(path.suffix if len(path.suffix) <= 16 else ""))
 
 
 def _flush(path: Path) -> None:

@@ -8,7 +8,9 @@ import torch
 
 from config.experiment import Config
 from config.families import FAMILIES
-from core.checkpoints import CheckpointError, load_state, read_checkpoint
+from core.checkpoint_files import CheckpointError, read_checkpoint
+from core.checkpoint_values import first_names
+from core.weights import arrange_networks, load_state, plain_key
 from errors import UserError, first_line
 from modules.au_estimator import AUEstimator
 from modules.losses import VGG19
@@ -43,9 +45,9 @@ def load_au_estimator(path: Path) -> AUEstimator:
     Raises:
         CheckpointError: no checkpoint, or one of another mode.
     """
-    contents = read_checkpoint(path)
+    contents = arrange_networks(read_checkpoint(path), frozenset({"au_estimator"}))
     if "au_estimator" not in contents:
-        raise CheckpointError(f"{path}: expected a checkpoint of --mode train_au, found {', '.join(sorted(contents))}")
+        raise CheckpointError(f"{path}: expected a checkpoint of --mode train_au, found {first_names(contents)}")
     estimator = AUEstimator()
     load_state(estimator.au_estimator, contents["au_estimator"], f"{path}: au_estimator")
     return estimator.requires_grad_(False).eval()
@@ -62,7 +64,10 @@ def load_vgg19(weights: str) -> VGG19:
     network = VGG19()
     if weights == "random":
         return network
-    state = _torchvision_vgg19() if weights == "imagenet" else read_checkpoint(Path(weights))
+    stored = _torchvision_vgg19() if weights == "imagenet" else read_checkpoint(Path(weights))
+    nested = stored.get("state_dict")
+    states = nested if isinstance(nested, dict) else stored
+    state = {plain_key(key): value for key, value in states.items() if isinstance(key, str)}
     own = {}
     for key, value in network.state_dict().items():
         published = re.sub(r"^slice\d+\.", "features.", key)
@@ -72,7 +77,7 @@ def load_vgg19(weights: str) -> VGG19:
             own[key] = state[published]
         else:
             raise CheckpointError(f"{weights}: expected torchvision's VGG-19 with {published}, found other keys")
-    network.load_state_dict(own, strict=True)
+    load_state(network, own, weights)
     return network
 
 

@@ -40,7 +40,7 @@ def main() -> int:
         log.info("making the demo set in %s", data)
         make_demo(data, workers=2, force=True)
         run_folder = _train()
-        checkpoint = max(run_folder.glob("*-checkpoint.pth.tar"))
+        checkpoint = max(run_folder.glob("[0-9]*-checkpoint.pth.tar"))
         _run_program("--config", CONFIG, "--mode", "animate", "--checkpoint", checkpoint)
         warp = _animate_without_training(config.dataset_params)
         animation = run_folder / "animation"

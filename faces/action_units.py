@@ -84,6 +84,8 @@ def clip_action_units(
             estimate.
     """
     rules = rules or TableRules()
+    for remark in table.remarks:
+        notice(f"{table.name}: {remark}")
     rows, labels = _rows_of_frames(table, num_frames, frame_numbers)
     row_values = _values_of_rows(table, rules, notice)
     values = np.full((num_frames, *row_values.shape[1:]), np.nan)
@@ -107,6 +109,11 @@ def _rows_of_frames(
     table: ActionUnitTable, num_frames: int, frame_numbers: Sequence[int] | None
 ) -> tuple[list[int | None], list[int]]:
     """Row of each frame, from 0 (None: no row), and number of each frame."""
+    if num_frames > 1000 * (len(table.values) + 1):  # before memory is asked for
+        raise ValueError(
+            f"{table.name}: expected a row for each of {num_frames} frames, got {len(table.values)}; is a frame number "
+            "mistaken?"
+        )
     if not len(table.values) or (table.numbers is None and len(table.values) != num_frames):
         why = "" if table.numbers is not None else " (there is no column `frame`)"
         raise ValueError(f"{table.name}: expected a row for each of {num_frames} frames{why}, got {len(table.values)}")
@@ -153,7 +160,7 @@ def _values_of_rows(table: ActionUnitTable, rules: TableRules, notice: Callable[
         missing = f"{table.tool.name} ({table.tool.kind}) does not estimate {', '.join(unknown)}"
         if rules.unknown == "error":
             raise ValueError(
-                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {missing}; use a table of OpenFace or "
+                f"{table.name}: expected {len(ACTION_UNITS)} action units, but {missing}; use a table of OpenFace 2 or "
                 f"py-feat, or take them as 0 with {rules.setting}unknown: zero"
             )
         notice(f"{missing}; taken as 0 ({rules.setting}unknown: zero)")

@@ -6,14 +6,23 @@ nose, 36-47 eyes, 48-67 mouth. Points 17-21 and 36-41 are the subject's right br
 
 from __future__ import annotations
 
-import csv
-import io
+import logging
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from errors import UserError, first_line, printable
 from faces.alignment import LANDMARKS
+from faces.landmark_checks import LARGEST_COORDINATE, landmark_problem
+from faces.landmark_tables import points_of_table
+from parsing.arrays import read_arrays
+from parsing.files import read_file
+from parsing.json_files import read_json
+from parsing.tables import read_rows, to_number
+from parsing.text_tables import decode_text
 
 MIRRORED_LANDMARKS = (
     *range(16, -1, -1),  # jaw
@@ -26,118 +35,127 @@ MIRRORED_LANDMARKS = (
 )
 """Index of each landmark's mirror image."""
 MIN_FACE_SIZE = 8  # pixels; smaller ones are coordinates in fractions of the frame, or no face was found
+SUFFIXES = (".npy", ".npz", ".json", ".csv", ".tsv", ".txt", ".xlsx", ".xls", ".pts")
+_KEYS = ("landmarks", "landmark", "points", "keypoints", "kp", "pts", "landmarks68", "shape", "arr_0")
+_MAX_PTS_BYTES = 2**20
+
+log = logging.getLogger("landmarks")
 
 
-def read_landmarks(path: str | Path) -> NDArray[np.float64]:
+def read_landmarks(path: str | Path, notice: Callable[[str], None] = log.warning) -> NDArray[np.float64]:
     """Read landmarks of one frame or of a whole clip.
 
-    Formats, by suffix:
+    Formats, by suffix; a third coordinate (depth or confidence) is left out:
         .npy: (68, 2) or (T, 68, 2).
-        .csv: 68 rows `x,y`, with or without a header line and `#` comments; or a table with the columns `x_0` to `x_67`
-            and `y_0` to `y_67` of OpenFace, blanks around the names ignored, one row per frame, sorted by the column
-            `frame` if there is one.
+        .npz: an archive with one such array, or several of which one is named as in `_KEYS`.
+        .json: such an array as nested lists, also under a key as in `_KEYS`, points also as `{"x": 1, "y": 2}`.
+        .csv, .txt, .tsv, .xlsx, .xls: 68 rows `x,y`, with or without a header and a column of numbers; or a table with
+            the columns `x_0` to `x_67` and `y_0` to `y_67` of OpenFace, one row per frame, sorted by the column `frame`
+            if there is one. See `parsing.tables` for separators, decimal commas, comments and encodings.
         .pts: iBUG (`version`, `n_points`, points in braces). These files count pixels from 1, so 1 is subtracted.
 
     Args:
         path: the file.
+        notice: receives a remark on the choice of a face where a table has several.
     Returns:
         (T, 68, 2) float64, xy, pixels, integer = centre of a pixel counted from 0; T is 1 for a single frame.
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file cannot be read, or does not contain 68 finite points per frame; the message names it.
+        UserError: the file cannot be read, or does not hold 68 points of a face per frame; the message names it.
     """
     path = Path(path)
-    readers = {".npy": _read_npy, ".csv": _read_csv, ".pts": _read_pts}
-    if path.suffix.lower() not in readers:
-        raise ValueError(f"{path}: expected landmarks in a file of type {', '.join(readers)}, got '{path.suffix}'")
-    if not path.is_file():
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"{path}: expected landmarks in a file of type {', '.join(SUFFIXES)}, got {suffix!r}")
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such landmark file")
-    try:
-        points = np.asarray(readers[path.suffix.lower()](path), dtype=np.float64)
-    except (ValueError, TypeError, OSError, EOFError) as error:
-        raise ValueError(f"{path}: cannot be read as {path.suffix} landmarks: {error}") from error
+    if suffix in (".npy", ".npz"):
+        points = _named_array(read_arrays(path), path)
+    elif suffix == ".json":
+        points = _from_json(read_json(path), path)
+    elif suffix == ".pts":
+        points = _read_pts(path)
+    else:
+        rows = read_rows(path)
+        named_pts = any("n_points" in cell for row in rows[:2] for cell in row.cells)
+        points = _read_pts(path) if named_pts else points_of_table(path, rows, notice)
+    return _check_points(points, path)
+
+
+def _check_points(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
+    """Return (T, 68, 2) of points (68, 2 or 3) or (T, 68, 2 or 3), if they are plausible."""
     points = points[None] if points.ndim == 2 else points
-    if points.ndim != 3 or points.shape[1:] != (LANDMARKS, 2) or len(points) == 0:
-        raise ValueError(f"{path}: found an array of shape {points.shape}, expected (68, 2) or (T, 68, 2)")
+    if points.ndim != 3 or points.shape[1] != LANDMARKS or points.shape[2] not in (2, 3) or len(points) == 0:
+        raise UserError(f"{path}: found an array of shape {points.shape}, expected (68, 2) or (T, 68, 2)")
+    points = points[..., :2]
     bad = ~np.isfinite(points).all(axis=2)
     if bad.any():
         frame, point = np.argwhere(bad)[0]
-        raise ValueError(
+        raise UserError(
             f"{path}: {bad.sum()} points are not finite (NaN or infinite), the first point {point} of frame {frame}; "
             "expected 68 finite points per frame. Detect them again, or leave out the frames without a face"
+        )
+    largest = abs(points).max(axis=(1, 2))
+    if largest.max() > LARGEST_COORDINATE:
+        frame = int(largest.argmax())
+        raise UserError(
+            f"{path}: frame {frame} has a coordinate of {largest[frame]:.3g} px, expected at most {LARGEST_COORDINATE}"
         )
     spans = np.ptp(points, axis=1).max(axis=1)
     if spans.min() < MIN_FACE_SIZE:
         frame = int(spans.argmin())
-        raise ValueError(
+        raise UserError(
             f"{path}: the points of frame {frame} span {spans[frame]:.3g} px, expected at least {MIN_FACE_SIZE}; "
             "landmarks are pixels of the clip's own frames, not fractions of their width"
         )
+    if problem := landmark_problem(points):
+        raise UserError(f"{path}: {problem}")
     return points
 
 
-def _read_npy(path: Path) -> NDArray[np.generic]:
-    """Read an array file."""
-    points = np.load(path, allow_pickle=False)
-    if not isinstance(points, np.ndarray) or points.dtype.kind not in "fiu":
-        raise ValueError(f"contains {getattr(points, 'dtype', type(points).__name__)}, expected numbers")
-    return points
+def _named_array(arrays: Mapping[str, NDArray[np.float64]], path: Path) -> NDArray[np.float64]:
+    """The array with a usual name, or the only one."""
+    named = [name for name in arrays if name.lower() in _KEYS]
+    if len(arrays) > 1 and len(named) != 1:
+        found = ", ".join(sorted(arrays)[:5])
+        raise UserError(f"{path}: expected one array, or one named {_KEYS[0]}, found {found}")
+    return arrays[named[0] if named else next(iter(arrays))]
 
 
-def _read_csv(path: Path) -> NDArray[np.float64]:
-    """Read rows of `x,y`, or a table of OpenFace."""
-    text = path.read_text(encoding="utf-8-sig")
-    rows = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    cells = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO("\n".join(rows)))]
-    if not cells:
-        raise ValueError("the file is empty")
-    if "x_0" in cells[0]:
-        return _from_openface(cells[0], cells[1:])
-    start = 0 if _is_number(cells[0][0]) else 1
-    for number, row in enumerate(cells[start:], start + 1):
-        if len(row) != 2:
-            raise ValueError(f"row {number} has {len(row)} columns, expected x,y (or a table with columns x_0 to y_67)")
-    return np.array([[float(x), float(y)] for x, y in cells[start:]])
+def _from_json(content: Any, path: Path) -> NDArray[np.float64]:
+    """Points of nested lists."""
+    if isinstance(content, dict):
+        named = [key for key in content if key.lower() in _KEYS]
+        if len(named) != 1:
+            found = ", ".join(list(content)[:5])
+            raise UserError(f"{path}: expected one key named {_KEYS[0]}, found {printable(found)[:100]}")
+        content = content[named[0]]
+    try:
+        points = np.array(_plain_points(content))
+        if points.dtype.kind not in "fiu":
+            raise ValueError("expected numbers only")
+        return points.astype(np.float64)
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise UserError(
+            f"{path}: expected lists of 68 points [x, y], found something else ({first_line(error)[:100]})"
+        ) from error
 
 
-def _from_openface(header: list[str], rows: list[list[str]]) -> NDArray[np.float64]:
-    """Landmarks (T, 68, 2) of an OpenFace table."""
-    column = {name: i for i, name in enumerate(header)}
-    names = [f"{axis}_{i}" for i in range(LANDMARKS) for axis in "xy"]
-    missing = [name for name in names if name not in column]
-    if missing:
-        raise ValueError(f"{len(missing)} landmark columns are missing, the first is {missing[0]}")
-    for number, row in enumerate(rows, 2):
-        if len(row) != len(header):
-            raise ValueError(f"line {number} has {len(row)} cells, but the header has {len(header)}")
-    if "frame" in column:
-        frames = [float(row[column["frame"]]) for row in rows]
-        if len(set(frames)) < len(frames):
-            raise ValueError("a frame number occurs twice; expected one face in every frame")
-        rows = [rows[i] for i in np.argsort(frames)]
-    if "success" in column:
-        failed = [i for i, row in enumerate(rows) if float(row[column["success"]]) == 0]
-        if failed:
-            raise ValueError(
-                f"no face was found in {len(failed)} of {len(rows)} frames (success = 0), first {failed[0]}"
-            )
-    values = np.array([[float(row[column[name]]) for name in names] for row in rows])
-    return values.reshape(-1, LANDMARKS, 2)
+def _plain_points(content: Any) -> Any:
+    """Nested lists in which points are lists instead of `{"x": 1, "y": 2}`."""
+    if isinstance(content, list):
+        return [_plain_points(item) for item in content]
+    return [content["x"], content["y"]] if isinstance(content, dict) else content
 
 
 def _read_pts(path: Path) -> NDArray[np.float64]:
     """Read an iBUG file; its first pixel is (1, 1)."""
-    text = path.read_text(encoding="utf-8-sig")
-    if text.count("{") != 1 or text.count("}") != 1:
-        raise ValueError("expected one block of points in braces")
-    lines = text[text.index("{") + 1 : text.index("}")].split("\n")
-    return np.array([[float(v) for v in line.split()] for line in lines if line.strip()]).reshape(-1, 2) - 1
-
-
-def _is_number(cell: str) -> bool:
-    """True if a cell contains a number."""
+    text = decode_text(read_file(path, max_bytes=_MAX_PTS_BYTES), path)
+    if text.count("{") != 1 or text.count("}") != 1 or text.index("{") > text.index("}"):
+        raise UserError(f"{path}: cannot be read as .pts landmarks: expected one block of points in braces")
+    lines = text[text.index("{") + 1 : text.index("}")].splitlines()
     try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+        points = [[to_number(cell) for cell in line.split()] for line in lines if line.strip()]
+        return np.array(points).reshape(-1, 2) - 1
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be read as .pts landmarks: {first_line(error)}") from error

@@ -3,12 +3,14 @@
 Legend: T frames.
 """
 
+import logging
 import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,11 +21,13 @@ from clips.pairs import clips_by_name, resolve_clip
 from clips.reading import Clip
 from config.sections import DatasetParams
 from errors import UserError
-from faces.action_unit_tables import read_table
+from faces.action_unit_tables import ACTION_UNITS, read_table
 from faces.action_units import TableRules, clip_action_units
 from faces.facs import MAX_INTENSITY, intensity_curves, parse_code
 
 COLUMNS = ("source", "au", "onset", "apex", "offset")
+
+log = logging.getLogger("animate")
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def code_curves(
     offset: int,
     frames: int | None,
     intensity: float,
-    alternatives: Literal["flag", "error"],
+    notice: Callable[[str], None],
 ) -> NDArray[np.float32]:
     """Intensity curves of a FACS code.
 
@@ -63,13 +67,17 @@ def code_curves(
         onset, apex, offset: frames, from 0: last at rest, strongest, first at rest again.
         frames: T; None takes offset + onset.
         intensity: 0 to 5, of action units whose code gives none.
-        alternatives: what "12 or 14" does, see `parse_code`.
+        notice: receives one line on every part of the code that does not move as written, see `parse_code`.
     Returns:
         (T, 17, 2), 0 to 1.
     Raises:
         ValueError: a code or times that cannot be used.
     """
-    units = parse_code(code, alternatives=alternatives)
+    units = parse_code(code, alternatives="flag", others="leave_out", notice=notice)
+    if not any(unit.moves for unit in units):
+        raise ValueError(
+            f"FACS code {code!r}: expected action units among {', '.join(map(str, ACTION_UNITS))}; got none"
+        )
     length = max(offset + onset, offset + 1) if frames is None else frames
     return intensity_curves(units, onset, apex, offset, length, default=intensity / MAX_INTENSITY)
 
@@ -79,7 +87,8 @@ def read_code_list(path: Path, params: DatasetParams, *, intensity: float, fps: 
 
     Columns `source,au,onset,apex,offset` and, where wanted, `frames,fps,name,curves`. A source is a test clip, or a
     clip beside the list. `curves` names a table of action units beside the list, as `read_table` reads it, in
-    the place of code, times and length. Of alternatives ("12 or 14") the first is taken.
+    the place of code, times and length. Of alternatives ("12 or 14") the first is taken; parts of a code that cannot be
+    used are left out with a warning.
 
     Args:
         params: the section `dataset_params`.
@@ -94,7 +103,8 @@ def read_code_list(path: Path, params: DatasetParams, *, intensity: float, fps: 
     for line, row in read_list(path, COLUMNS):
         clip = resolve_clip(row["source"], clips, path, line)
         try:
-            one = _coded_clip(row, clip, path.parent, rules, intensity, fps)
+            warn = partial(log.warning, "%s: line %d: FACS code %s: %s", path, line, row["au"])
+            one = _coded_clip(row, clip, path.parent, rules, intensity, fps, warn)
             if one.name in coded:
                 raise ValueError(f"name {one.name!r} is also that of line {coded[one.name][0]}; fill the column `name`")
         except ValueError as error:
@@ -104,7 +114,13 @@ def read_code_list(path: Path, params: DatasetParams, *, intensity: float, fps: 
 
 
 def _coded_clip(
-    row: Mapping[str, str], source: Clip, folder: Path, rules: TableRules, intensity: float, fps: float | None
+    row: Mapping[str, str],
+    source: Clip,
+    folder: Path,
+    rules: TableRules,
+    intensity: float,
+    fps: float | None,
+    notice: Callable[[str], None],
 ) -> CodedClip:
     code, table = row["au"], row.get("curves", "")
     times: tuple[int | str, int | str] = "", ""
@@ -117,7 +133,7 @@ def _coded_clip(
     else:
         onset, apex, offset = (_number(row, name, int) for name in ("onset", "apex", "offset"))
         frames = _number(row, "frames", int) if row.get("frames") else None
-        curves = code_curves(code, onset, apex, offset, frames, intensity, "flag")
+        curves = code_curves(code, onset, apex, offset, frames, intensity, notice)
         times = onset, offset
     fps = _number(row, "fps", float) if row.get("fps") else fps
     if fps is not None and not 0 < fps < math.inf:

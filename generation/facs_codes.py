@@ -8,6 +8,7 @@ Legend: T frames.
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from generation.results import ANIMATION_COLUMNS, check_result, read_result, wri
 from generation.setup import animation_settings, make_engine, make_loader, result_folder
 from logger import log_to_file
 from output.contact_sheet import MAX_ROWS, SheetRow, write_contact_sheet
+
+log = logging.getLogger("animate")
 
 REQUIRED_WITH_CODE = ("source", "result", "onset", "apex", "offset")
 NOT_WITH_CODE = ("driving", "driving_landmarks", "driving_au", "au_list")
@@ -109,7 +112,8 @@ def _animate_code(config: Config, options: RunOptions) -> None:
     assert apex is not None, "checked before"
     assert offset is not None, "checked before"
     try:
-        curves = code_curves(code, onset, apex, offset, options.frames, options.au_intensity, "error")
+        warn = partial(log.warning, "--au %s: %s", code)
+        curves = code_curves(code, onset, apex, offset, options.frames, options.au_intensity, warn)
     except ValueError as error:
         raise UserError(f"--au: {error}") from error
     engine, _ = _make_engine(config, options)

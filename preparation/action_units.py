@@ -3,7 +3,7 @@
 Legend: R frames of the release that are used, T frames that are written, 17 action units, 2 sides.
 """
 
-import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,18 +53,19 @@ def coded_curves(
     """Curves that rise from the onset to the apex and fall to the offset, with the intensities of the code.
 
     Where the release gives no apex, the frame is used in which the landmarks, without head motion, are farthest from
-    the onset.
+    the onset. Where the apex is the onset, the recording began at the apex, and the curves only fall.
 
     Args:
         record: with a FACS code.
         landmarks: (T, 68, 2), pixels of the written frames.
         default_intensity: 0 to 5, for units without an intensity in the code.
     Raises:
-        ValueError: the code cannot be read, or onset, apex and offset are not in order.
+        ValueError: the code cannot be read, onset, apex and offset are not in order, or the apex is the onset although
+            there are frames before it.
     """
     assert record.facs is not None, "callers check for a code"
-    units = parse_code(record.facs, alternatives="flag", others="leave_out")
-    remarks = _ignored_parts(record.facs, units)
+    remarks: list[Remark] = []
+    units = _parse_recorded_code(record, remarks.append)
     count = len(timing.used)
     apex, offset = timing.apex, count - 1 if timing.offset is None else timing.offset
     if apex is None:
@@ -75,7 +76,13 @@ def coded_curves(
         remarks.append(Remark("no offset", f"the last frame, {record.frame_numbers[-1]}"))
     offset = max(offset, apex + 1)  # in some releases a clip ends at its apex
     length = max(count, offset + 1)
-    curves = intensity_curves(units, timing.onset, apex, offset, length, default=default_intensity / MAX_INTENSITY)
+    default = default_intensity / MAX_INTENSITY
+    if apex > timing.onset:
+        curves = intensity_curves(units, timing.onset, apex, offset, length, default=default)
+    elif timing.onset > 0:
+        raise ValueError("the apex is the onset, and the course up to it is unknown; use `trim: true`")
+    else:
+        curves = intensity_curves(units, 0, 1, offset + 1, length + 1, default=default)[1:]
     return ActionUnits(timing.interpolate(curves[:count].astype(np.float64)), "code", tuple(remarks))
 
 
@@ -100,15 +107,16 @@ def table_text(values: NDArray[np.float64]) -> str:
     return csv_text(("frame", *columns), rows)
 
 
-def _ignored_parts(code: str, units: list[CodedUnit]) -> list[Remark]:
-    """Remarks on the parts of a code that do not move."""
-    named = {int(number) for number in re.findall(r"(?<![=.\d])\d+", code)}
-    unknown = ", ".join(f"AU{number}" for number in sorted(named - set(ACTION_UNITS)))
-    alternatives = ", ".join(f"AU{unit.au}" for unit in units if unit.alternative)
-    return [
-        *([Remark(f"FACS code {code}", f"{unknown} left out, because no network uses it")] if unknown else []),
-        *([Remark(f"FACS code {code}", f"first alternative used; {alternatives} left out")] if alternatives else []),
-    ]
+def _parse_recorded_code(record: ClipRecord, remark: Callable[[Remark], None]) -> list[CodedUnit]:
+    """Units of a record's code, with remarks on parts that do not move, unless the record has these already."""
+    code = record.facs or ""
+    notices: list[str] = []
+    units = parse_code(code, alternatives="flag", others="leave_out", notice=notices.append)
+    known = {earlier.done for earlier in record.remarks}
+    for text in notices:
+        if text not in known:
+            remark(Remark(f"FACS code {code}", text))
+    return units
 
 
 def _farthest_frame(landmarks: NDArray[np.float64], timing: Timing, offset: int) -> int:

@@ -5,9 +5,7 @@ Legend: R frames of the release that are used, T frames that are written.
 
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -17,128 +15,92 @@ from numpy.typing import NDArray
 
 from clips.reading import ClipError, Frame, open_clip, read_frames
 from config.preparation import PrepareParams
-from errors import UserError, first_line
-from faces.flow import REVISION, TrackingSettings
+from errors import UserError, failure_of_machine, first_line
 from faces.tracking import track
 from preparation.action_units import ActionUnits, coded_curves, imported_table, table_text
-from preparation.clip_record import ClipRecord
-from preparation.crop import Crop, place_crop
+from preparation.clip_state import STAGES, State
+from preparation.clip_task import ClipTask
+from preparation.crop import place_crop
+from preparation.failures import MAKING_FAILURES, UnreadableInput, is_unread, may_pass, reason_of
 from preparation.onset import landmark_rows
-from preparation.prepared_folder import PreparedFolder, State, file_signatures, hash_values
+from preparation.prepared_folder import PreparedFolder
 from preparation.source_frames import source_frames
-from preparation.timing import Timing
+from preparation.tables import crop_from_state, listed_part
+from preparation.verification import add_manifest, damaged_stages
 
-VERSION = 1  # part of every key; raised when cropping or writing changes
 THUMBNAIL = 112  # side of the pictures in the report, pixels
-
-
-@dataclass(frozen=True)
-class ClipTask:
-    """A clip to be made.
-
-    Attributes:
-        record: the clip in its release.
-        timing: frames that are used and written.
-        onset: (68, 2), its landmarks on the onset frame, pixels of the release's frames.
-        landmark_file: landmarks of every frame, which are used as they are; None: the onset's are tracked.
-        au_table: the user's table; None: curves from the FACS code, if the release gives one.
-        split: `train` or `test`.
-        keys: keys of the stages `frames`, `landmarks` and `action_units`.
-    """
-
-    record: ClipRecord
-    timing: Timing
-    onset: NDArray[np.float64]
-    landmark_file: Path | None
-    au_table: Path | None
-    split: str
-    keys: dict[str, str]
-
-    @property
-    def has_code(self) -> bool:
-        """True if the release gives a FACS code."""
-        return self.record.facs is not None and self.record.facs.strip() not in ("", "?")
-
-
-def stage_keys(task: ClipTask, params: PrepareParams) -> dict[str, str]:
-    """Keys of the stages that follow the onset's landmarks.
-
-    Raises:
-        ValueError: a file that cannot be read.
-    """
-    record, timing = task.record, task.timing
-    files = [record.frames[at] for at in timing.used] if record.frames else [record.source]
-    crop = params.crop_params.model_dump()
-    frames = hash_values(
-        VERSION,
-        crop,
-        record.colour,
-        [timing.used.start, timing.used.stop, timing.onset, timing.times],
-        task.onset.tolist(),
-        file_signatures(files),
-    )
-    tracked = file_signatures([task.landmark_file]) if task.landmark_file else [REVISION, str(TrackingSettings())]
-    landmarks = hash_values(VERSION, frames, timing.apex, tracked)
-    tables = file_signatures([task.au_table]) if task.au_table else []
-    course = [record.facs, timing.apex, timing.offset, record.frame_numbers]
-    action_units = hash_values(VERSION, landmarks, course, tables, params.au_params.model_dump(exclude={"dir"}))
-    return {"frames": frames, "landmarks": landmarks, "action_units": action_units}
 
 
 def is_done(task: ClipTask, prepared: PreparedFolder, state: State) -> bool:
     """True if the clip is complete as the task wants it, or has failed with the same inputs before."""
-    if "error" in state:
-        return state["error"]["key"] == task.keys["landmarks"]
+    if "failure" in state:
+        return state["failure"]["key"] == task.keys["landmarks"]
     return not _missing_stages(task, prepared, state)
 
 
 def _missing_stages(task: ClipTask, prepared: PreparedFolder, state: State) -> list[str]:
-    """The stages that are still to be made, in their order."""
-    name = task.record.name
-    wanted = [stage for stage, key in task.keys.items() if state.get(stage, {}).get("key") != key]
-    if prepared.frames(name) is None:
-        wanted.append("frames")
-    if not prepared.landmarks(name).is_file() or not prepared.thumbnail(name).is_file():
-        wanted.append("landmarks")
-    if state.get("action_units", {}).get("source") and not prepared.action_units(name).is_file():
-        wanted.append("action_units")
-    if "frames" in wanted:
-        wanted.append("landmarks")
-    if "landmarks" in wanted:
-        wanted.append("action_units")
-    return [stage for stage in task.keys if stage in wanted]
+    """The stages that are still to be made, in their order: with another key or damaged files, and those after them."""
+    damaged = damaged_stages(task.record.name, prepared, state)
+    wanted = [stage for stage in STAGES if stage in damaged or state[stage]["key"] != task.keys[stage]]
+    return list(STAGES[STAGES.index(wanted[0]) :]) if wanted else []
 
 
 def make_clip(task: ClipTask, prepared: PreparedFolder, params: PrepareParams) -> State:
-    """Make the missing stages of a clip and record them; or leave the clip out and record the reason.
+    """Make the missing stages of a clip and record them.
+
+    What an earlier run finished stays until all of them are made. A failure is recorded where the same inputs would
+    cause it again; where they may not, the clip is tried a second time.
 
     Returns:
-        The clip's record.
+        The clip's record, or one with the part `failure`.
     Raises:
         UserError: it cannot be written.
     """
-    name = task.record.name
-    state = {stage: value for stage, value in prepared.load_state(name).items() if stage != "error"}
+    state = {part: value for part, value in prepared.load_state(task.record.name).items() if part != "failure"}
     stages = _missing_stages(task, prepared, state)
-    # `core.files` replaces one file or folder; a clip consists of several, which are all made here before any is moved.
-    work = Path(tempfile.mkdtemp(dir=prepared.unfinished, prefix=f"{name}-"))
+    error = _try_to_make(task, prepared, params, state, stages)
+    if error is not None and may_pass(error):
+        stages = list(STAGES)  # earlier stages may be what could not be read
+        error = _try_to_make(task, prepared, params, state, stages)
+    if error is None:
+        return prepared.load_state(task.record.name)
+    failed = {**state, "failure": {"key": task.keys["landmarks"], "reason": reason_of(error)}}
+    if not may_pass(error):
+        prepared.save_state(task.record.name, failed)
+    return failed
+
+
+def _try_to_make(
+    task: ClipTask, prepared: PreparedFolder, params: PrepareParams, state: State, stages: list[str]
+) -> Exception | None:
+    """Make stages and record them.
+
+    Returns:
+        The error because of which the clip cannot be made.
+    """
+    name = task.record.name
+    work = None
     try:
+        # `core.files` replaces one file or folder; a clip consists of several, all made here before any is moved.
+        work = prepared.new_unfinished()
         try:
-            result = _ClipBuilder(task, params, prepared, work, {**state}).build(stages)
-        except ValueError as error:
-            prepared.remove_files(name)
-            failure = {"key": task.keys["landmarks"], "reason": first_line(error)}
-            result = {"onset": state["onset"], "error": failure}
-            prepared.save_state(name, result)
-            return result
-        prepared.save_state(name, {stage: value for stage, value in state.items() if stage not in stages})
+            made = _ClipBuilder(task, params, prepared, work, {**state}).build(stages)
+        except MAKING_FAILURES as error:
+            return error
+        prepared.save_state(name, {part: value for part, value in state.items() if part not in stages})
         _move_into_place(task, prepared, work, stages)
-        prepared.save_state(name, result)
-        return result
+        for stage in stages:
+            add_manifest(stage, name, prepared, made)
+        made["listed"] = listed_part(task, made, params)
+        prepared.save_state(name, made)
+        return None
     except OSError as error:
-        raise UserError(f"{prepared.path}: {name} could not be written ({error.strerror}); make room") from error
+        if error.filename is not None and not Path(error.filename).is_relative_to(prepared.path):
+            return error  # an input
+        raise UserError(f"{prepared.path}: {name} could not be written: {failure_of_machine(error)}") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        if work is not None:
+            shutil.rmtree(work, ignore_errors=True)
 
 
 class _ClipBuilder:
@@ -198,7 +160,10 @@ class _ClipBuilder:
 
     def _read_frames(self) -> Iterator[Frame]:
         """Frames that an earlier run wrote."""
-        return read_frames(open_clip(self._frames_folder()), None)
+        try:
+            yield from read_frames(open_clip(self._frames_folder()), None)
+        except ClipError as error:
+            raise UnreadableInput(str(error)) from error
 
     def _frames_folder(self) -> Path:
         new = self.folder / "frames"
@@ -228,6 +193,8 @@ class _ClipBuilder:
             elif task.has_code:
                 units = coded_curves(task.record, task.timing, landmarks, params.intensity)
         except ValueError as error:
+            if is_unread(error):
+                raise  # a table that cannot be read this time is not a clip without a table
             problem = first_line(error)
         if units is not None:
             (self.folder / "au.csv").write_text(table_text(units.values), encoding="utf-8")
@@ -249,19 +216,13 @@ class _ClipBuilder:
             path = folder / f"{frame:04d}.png"
             picture = cv2.imread(str(path), cv2.IMREAD_COLOR)
             if picture is None:
-                raise ClipError(f"{path}: unreadable picture; remove the folder")
+                raise UnreadableInput(f"{path}: unreadable picture")
             pictures.append(cv2.resize(picture, (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA))
         scale = THUMBNAIL / crop_from_state(self.state).size
         for x, y in (landmarks[onset] + 0.5) * scale * 8:
             cv2.circle(pictures[0], (round(x), round(y)), 8, (80, 255, 80), -1, cv2.LINE_AA, shift=3)
         _, data = cv2.imencode(".jpg", np.hstack(pictures), [cv2.IMWRITE_JPEG_QUALITY, 82])
         (self.folder / "thumbnail.jpg").write_bytes(data.tobytes())
-
-
-def crop_from_state(state: State) -> Crop:
-    """The crop in the record of a clip."""
-    frames = state["frames"]
-    return Crop(tuple(frames["centre"]), frames["side"], frames["angle"], frames["size"])
 
 
 def _move_into_place(task: ClipTask, prepared: PreparedFolder, work: Path, stages: list[str]) -> None:

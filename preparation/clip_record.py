@@ -32,7 +32,7 @@ class ClipRecord:
         fps: frames per second.
         emotion: as the release names it; None where it names none.
         facs: FACS code as the release writes it, which `faces.facs.parse_code` reads with `alternatives="flag",
-            others="leave_out"`; None where the release gives none that can be read.
+            others="leave_out"`; None where the release gives none of which a part can be read.
         colour: False for grey frames.
         landmarks: file of 68 landmarks of this clip, where the user has one: of every frame, or of one, which is the
             onset where the release names it and else the first.

@@ -17,6 +17,8 @@ from clips.reading import Frame
 from config.preparation import PrepareCropParams
 from faces.alignment import LEFT_EYE, RIGHT_EYE, Similarity, from_complex, to_complex
 
+_LARGEST_FACE = 10  # in frames
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -97,7 +99,7 @@ def place_crop(landmarks: NDArray[np.float64], shape: tuple[int, int], params: P
         shape: height and width of the frame.
         params: the section `crop_params`.
     Raises:
-        ValueError: the box of the landmarks does not touch the frame.
+        ValueError: the box of the landmarks does not touch the frame, or is ten times as large.
     """
     low, high = landmarks.min(axis=0), landmarks.max(axis=0)
     if (high < 0).any() or (low > np.array(shape[::-1]) - 1).any():
@@ -105,6 +107,8 @@ def place_crop(landmarks: NDArray[np.float64], shape: tuple[int, int], params: P
             f"the landmarks, x {low[0]:.0f} to {high[0]:.0f} and y {low[1]:.0f} to {high[1]:.0f}, lie outside the "
             f"{shape[1]} x {shape[0]} frame"
         )
+    if (high - low).max() > _LARGEST_FACE * max(shape):
+        raise ValueError(f"the landmarks span {(high - low).max():.3g} px, the frame only {shape[1]} x {shape[0]}")
     angle = _eye_angle(landmarks) if params.upright else 0.0
     turned = from_complex(to_complex(landmarks) * np.exp(-1j * angle))
     low, high = turned.min(axis=0), turned.max(axis=0)

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from clips.files import LANDMARK_SUFFIXES, find_file, read_list
+from clips.files import find_landmarks, read_list
 from clips.reading import ClipError, Frame
 from config.preparation import PrepareLandmarkParams
 from errors import UserError
 from faces.landmark_detection import Backend, LandmarkDetector, detector_version, load_landmark_detector
 from faces.landmarks import read_landmarks
+from parsing.tables import to_number
 from preparation.clip_record import ClipRecord
 
 Box = tuple[float, float, float, float]
@@ -30,7 +31,7 @@ def landmark_file(record: ClipRecord, params: PrepareLandmarkParams) -> Path:
         ValueError: there are several.
     """
     if params.dir is not None:
-        return find_file(params.dir, record.name, "", LANDMARK_SUFFIXES)
+        return find_landmarks(params.dir, record.name, "")
     if record.landmarks is None:
         raise FileNotFoundError("expected a landmark file, found none; set landmark_params.dir or backend")
     return record.landmarks
@@ -60,11 +61,11 @@ def read_boxes(path: Path) -> dict[str, Box]:
     boxes: dict[str, Box] = {}
     for line, row in read_list(path, ("clip", "x0", "y0", "x1", "y1")):
         try:
-            box = (float(row["x0"]), float(row["y0"]), float(row["x1"]), float(row["y1"]))
+            box = (to_number(row["x0"]), to_number(row["y0"]), to_number(row["x1"]), to_number(row["y1"]))
         except ValueError as error:
-            raise ClipError(f"{path}: line {line}: expected four numbers ({error})") from error
+            raise ClipError(f"{path}: row {line}: expected four numbers ({error})") from error
         if row["clip"] in boxes or not all(map(math.isfinite, box)):
-            raise ClipError(f"{path}: line {line}: expected one box of finite numbers for {row['clip']!r}")
+            raise ClipError(f"{path}: row {line}: expected one box of finite numbers for {row['clip']!r}")
         boxes[row["clip"]] = box
     return boxes
 

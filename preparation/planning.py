@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from clips.files import find_table
 from config.preparation import PrepareParams
-from errors import first_line
-from preparation.clip_maker import ClipTask, stage_keys
 from preparation.clip_record import ClipRecord
+from preparation.clip_task import ClipTask, stage_keys
+from preparation.failures import may_pass, reason_of
 from preparation.onset import OnsetDetector, landmark_file, landmark_rows
 from preparation.prepared_folder import PreparedFolder, file_signatures, hash_values
 from preparation.source_frames import source_frames
@@ -41,7 +41,7 @@ class Planner:
         """Find the landmarks and tables of a clip; the onset's landmarks are recorded.
 
         Raises:
-            ValueError: this clip cannot be prepared; the message gives the reason.
+            ValueError, OSError: this clip cannot be prepared; the message gives the reason.
             UserError: no clip can be prepared.
         """
         params = self.params
@@ -53,7 +53,7 @@ class Planner:
         table = _user_table(record, params.au_params.dir)
         onset = self._onset_landmarks(record, timing, file)
         every_frame = params.landmark_params.follow == "files"
-        if every_frame and file is not None and len(landmark_rows(file, record)) == 1:
+        if every_frame and file is not None and len(_rows(file, record)) == 1:
             raise ValueError(f"{file}: expected a row for every frame with `follow: files`, got 1")
         task = ClipTask(record, timing, onset, file if every_frame else None, table, self.splits[record.name], {})
         return replace(task, keys=stage_keys(task, params))
@@ -77,24 +77,37 @@ class Planner:
             try:
                 known["landmarks"] = self._read_or_detect(record, at, file).tolist()
             except ValueError as error:
-                known["error"] = first_line(error)
+                if file is not None or may_pass(error):  # only failures of the detector are worth a record
+                    raise ValueError(reason_of(error)) from error
+                known["failure"] = reason_of(error)
             self.prepared.save_state(record.name, {**state, "onset": known})
-        if "error" in known:
-            raise ValueError(known["error"])
+        if "failure" in known:
+            raise ValueError(known["failure"])
         return np.array(known["landmarks"])
 
     def _read_or_detect(self, record: ClipRecord, at: int, file: Path | None) -> NDArray[np.float64]:
         if file is not None:
-            rows = landmark_rows(file, record)
+            rows = _rows(file, record)
             return rows[at if len(rows) > 1 else 0]
         assert self.detector is not None, "without a detector there are files"
         frame = next(source_frames(record, range(at, at + 1)))
         try:
             return self.detector.detect(record.name, frame)
         except ValueError as error:
-            raise ValueError(
-                f"{record.frames[at] if record.frames else f'frame {at} of {record.source}'}: {error}"
-            ) from error
+            place = record.frames[at] if record.frames else f"frame {at} of {record.source}"
+            raise ValueError(f"{place}: {error}") from error.__cause__  # without a cause, it is final (`may_pass`)
+
+
+def _rows(file: Path, record: ClipRecord) -> NDArray[np.float64]:
+    """As `landmark_rows`; a `UserError` of one file is not one of all clips.
+
+    Raises:
+        ValueError: as `landmark_rows`.
+    """
+    try:
+        return landmark_rows(file, record)
+    except (ValueError, OSError) as error:
+        raise ValueError(reason_of(error)) from error
 
 
 def _user_table(record: ClipRecord, folder: Path | None) -> Path | None:

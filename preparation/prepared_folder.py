@@ -7,24 +7,28 @@
 
 A clip is made in four stages: `onset` (landmarks of its onset frame), `frames`, `landmarks` and `action_units`. Each
 stage has a key, a hash of everything that it depends on. Files get their final names only when they are complete, and a
-stage is recorded only when its files are in place.
+stage is recorded only when its files are in place. One process at a time holds the folder.
 """
 
 import hashlib
 import json
 import os
+import re
 import shutil
-import tempfile
-from collections.abc import Iterable
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from core.files import write_text
+from core.files import remove_abandoned, temporary_name, write_text
+from core.locks import LOCK_NAME, folder_lock
 from errors import UserError
+from preparation.clip_state import State, parse_state, state_text
 
 SPLITS = ("train", "test")
-State = dict[str, Any]
-"""Record of a clip: stage -> its key and results; `error` -> why the clip was left out."""
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_#-]{1,250}")
+"""Names of clips, which name files; with an extension they have at most 255 bytes, the limit of file systems."""
 
 
 class PreparedFolder:
@@ -40,25 +44,46 @@ class PreparedFolder:
         self.thumbnails = path / ".prepare" / "thumbnails"
         self.unfinished = path / ".prepare" / "making"
 
-    def create(self) -> None:
-        """Create the subfolders, and remove what an interrupted run left unfinished.
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Hold the folder, with its subfolders and without what interrupted runs left unfinished.
 
         Raises:
-            UserError: the folder holds something else, or cannot be written.
+            UserError: the folder holds something else, cannot be written, or is held by another process.
         """
-        try:
-            if self.path.is_dir() and any(self.path.iterdir()) and not self.records.parent.is_dir():
-                raise UserError(f"{self.path}: expected a new folder or one of --mode prepare; choose another")
-            self.remove_unfinished()
-            subfolders = [self.path / name for name in (*SPLITS, "landmarks", "au")]
-            for folder in (*subfolders, self.records, self.thumbnails, self.unfinished):
-                folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"{self.path}: expected a writable folder ({error.strerror})") from error
+        with ExitStack() as stack:
+            try:
+                self._check_origin()
+                stack.enter_context(folder_lock(self.path, "preparing clips"))
+                stack.callback(self._remove_unfinished)
+                self._remove_unfinished()
+                for folder in (*self._subfolders(), self.unfinished):
+                    folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                place = error.filename or self.path
+                raise UserError(f"{place}: expected a writable folder ({error.strerror}); choose another") from error
+            yield
 
-    def remove_unfinished(self) -> None:
-        """Remove the folder of unfinished clips."""
+    def _check_origin(self) -> None:
+        if self.path.is_dir() and not self.records.parent.is_dir():
+            if any(not path.name.startswith(LOCK_NAME) for path in self.path.iterdir()):
+                raise UserError(f"{self.path}: expected a new folder or one of --mode prepare; choose another")
+
+    def _subfolders(self) -> list[Path]:
+        """Folders in which files are written, without those of the clips."""
+        return [*(self.path / name for name in (*SPLITS, "landmarks", "au")), self.records, self.thumbnails]
+
+    def _remove_unfinished(self) -> None:
+        """Remove unfinished clips and the temporary files of processes that ended."""
         shutil.rmtree(self.unfinished, ignore_errors=True)
+        for folder in (self.path, self.path / "splits", *self._subfolders()):
+            remove_abandoned(folder)
+
+    def new_unfinished(self) -> Path:
+        """Create a folder for an unfinished clip."""
+        folder = self.unfinished / temporary_name()
+        folder.mkdir()
+        return folder
 
     def frames(self, name: str) -> Path | None:
         """Folder of a clip's frames, in whichever split it is; None if there is none."""
@@ -77,25 +102,25 @@ class PreparedFolder:
         return self.thumbnails / f"{name}.jpg"
 
     def move_to_split(self, name: str, split: str) -> None:
-        """Move a clip's frames to another split."""
+        """Move a clip's frames to another split, unless there are others already."""
         frames = self.frames(name)
-        if frames is not None and frames.parent.name != split:
-            os.replace(frames, self.path / split / name)
+        if frames is not None and not (wanted := self.path / split / name).exists():
+            os.replace(frames, wanted)
 
     def load_state(self, name: str) -> State:
-        """Read the record of a clip; empty if there is none."""
+        """Read the record of a clip; empty if there is none, without the parts that are damaged."""
         try:
-            return json.loads(self._record(name).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            return parse_state(self._record(name).read_bytes())
+        except FileNotFoundError:
             return {}
 
     def save_state(self, name: str, state: State) -> None:
         """Write the record of a clip."""
-        write_text(self._record(name), json.dumps(state, sort_keys=True) + "\n")
+        write_text(self._record(name), state_text(state))
 
     def clip_names(self) -> list[str]:
         """Names of all clips that have a record."""
-        return sorted(path.stem for path in self.records.glob("*.json"))
+        return sorted(p.stem for p in self.records.glob("*.json") if NAME_PATTERN.fullmatch(p.stem))
 
     def remove_files(self, name: str) -> None:
         """Remove the files of a clip, but not its record; its frames go first, because they make it a clip."""
@@ -111,7 +136,7 @@ class PreparedFolder:
 
     def remove_folder(self, folder: Path) -> None:
         """Remove a folder, which is first moved away so that no part of it ever stands under its name."""
-        away = Path(tempfile.mkdtemp(dir=self.unfinished))
+        away = self.new_unfinished()
         os.replace(folder, away / folder.name)
         shutil.rmtree(away)
 
@@ -136,5 +161,7 @@ def file_signatures(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
             status = path.stat()
         except OSError as error:
             raise ValueError(f"{path}: unreadable ({error.strerror})") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path}: expected a file, got a folder, FIFO or device; remove it")
         found.append((path.name, status.st_size, status.st_mtime_ns))
     return found

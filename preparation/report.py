@@ -15,8 +15,9 @@ from core.files import write_bytes, write_text
 from faces.facs import parse_code
 from preparation.clip_maker import THUMBNAIL
 from preparation.clip_record import LeftOut, Remark
+from preparation.clip_task import has_code
 from preparation.prepared_folder import SPLITS, PreparedFolder
-from preparation.tables import PreparedClip
+from preparation.tables import PreparedClip, encodable
 
 SHEET_COLUMNS, SHEET_CLIPS = 5, 100  # clips per row of the contact sheet, and at most on it
 LABEL = 18  # height of a label on the contact sheet, pixels
@@ -52,16 +53,17 @@ def write_report(
     Returns:
         Path of the report.
     """
-    subjects = len({clip.record.subject for clip in clips})
-    frames = sum(len(clip.task.timing.times) for clip in clips)
+    subjects = len({clip.subject for clip in clips})
+    frames = sum(clip.row["frames"] for clip in clips)
     parts = [
         f"<h1>{escape(params.data_set)}: {len(clips)} clips prepared, {len(left_out)} left out</h1>",
         f"<p class=note>{subjects} subjects, {frames} frames; from {escape(params.root_dir.as_posix())}</p>",
         _left_out_section(left_out),
+        _kept_section(clips),
         "<h2>Clips by</h2><div class=counts>",
-        _count_table("emotion", clips, lambda clip: [clip.record.emotion or "unknown"]),
+        _count_table("emotion", clips, lambda clip: [clip.row["emotion"] or "unknown"]),
         _count_table("action unit", clips, _action_unit_names),
-        _count_table("subject", clips, lambda clip: [clip.record.subject]),
+        _count_table("subject", clips, lambda clip: [clip.subject]),
         "</div>",
         _remark_section(clips, remarks),
         "<h2>Clips</h2><p class=note>Onset with its landmarks, and apex (the frame farthest from the onset where the "
@@ -71,7 +73,7 @@ def write_report(
     ]
     head = f"<meta charset=utf-8><title>{escape(params.data_set)}</title><style>{_STYLE}</style>"
     path = prepared.path / "report.html"
-    body = "\n".join(parts)
+    body = encodable("\n".join(part for part in parts if part))
     write_text(path, f"<!doctype html><html lang=en><head>{head}</head><body>\n{body}\n</body></html>\n")
     if clips:
         write_bytes(prepared.path / "contact_sheet.png", _contact_sheet(clips[:SHEET_CLIPS], prepared))
@@ -84,10 +86,17 @@ def _left_out_section(left_out: Sequence[LeftOut]) -> str:
     return "<h2>Left out</h2>" + _html_table(("name", "reason"), ((out.name, out.reason) for out in left_out))
 
 
+def _kept_section(clips: Sequence[PreparedClip]) -> str:
+    rows = [(clip.name, clip.kept) for clip in clips if clip.kept is not None]
+    return (
+        "<h2>Kept from earlier runs</h2>" + _html_table(("clip", "why it cannot be made again"), rows) if rows else ""
+    )
+
+
 def _remark_section(clips: Sequence[PreparedClip], remarks: Sequence[Remark]) -> str:
     rows = [
         *(("(data set)", remark.found, remark.done) for remark in remarks),
-        *((clip.record.name, remark.found, remark.done) for clip in clips for remark in clip.remarks),
+        *((clip.name, remark.found, remark.done) for clip in clips for remark in clip.remarks),
     ]
     if not rows:
         return "<h2>Corrected or decided</h2><p>Nothing.</p>"
@@ -98,7 +107,7 @@ def _count_table(title: str, clips: Sequence[PreparedClip], values: Callable[[Pr
     """Number of clips per value of a property, in total, for training and for test, the most frequent first."""
     of_split = {split: Counter[str]() for split in SPLITS}
     for clip in clips:
-        of_split[clip.task.split].update(values(clip))
+        of_split[clip.split].update(values(clip))
     total = of_split["train"] + of_split["test"]
     most = max(total.values(), default=1)
     rows = "".join(
@@ -111,23 +120,23 @@ def _count_table(title: str, clips: Sequence[PreparedClip], values: Callable[[Pr
 
 def _action_unit_names(clip: PreparedClip) -> list[str]:
     """Action units in the FACS code of a clip."""
-    if not clip.task.has_code:
+    if not has_code(clip.row["facs"]):
         return ["no code"]
     try:
-        units = parse_code(clip.record.facs or "", alternatives="flag", others="leave_out")
+        units = parse_code(clip.row["facs"], alternatives="flag", others="leave_out")
     except ValueError:
         return ["unreadable code"]
     return [f"AU{unit}" for unit in sorted({unit.au for unit in units})] or ["others"]
 
 
 def _clip_card(clip: PreparedClip, prepared: PreparedFolder) -> str:
-    record, timing = clip.record, clip.task.timing
-    picture = base64.b64encode(prepared.thumbnail(record.name).read_bytes()).decode()
-    labels = [record.emotion, record.facs, f"{len(timing.times)} frames"]
-    test = " class=test" if clip.task.split == "test" else ""
+    row = clip.row
+    picture = base64.b64encode(prepared.thumbnail(clip.name).read_bytes()).decode()
+    labels = [row["emotion"], row["facs"], f"{row['frames']} frames"]
+    test = " class=test" if clip.split == "test" else ""
     return (
         f"<div class=clip><img loading=lazy alt='' src='data:image/jpeg;base64,{picture}'><b{test}>"
-        f"{escape(record.name)}</b><br>{escape(record.subject)}, {clip.task.split}; "
+        f"{escape(clip.name)}</b><br>{escape(clip.subject)}, {clip.split}; "
         f"{escape(', '.join(label for label in labels if label))}</div>"
     )
 
@@ -145,8 +154,8 @@ def _contact_sheet(clips: Sequence[PreparedClip], prepared: PreparedFolder) -> b
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for number, clip in enumerate(clips):
         x, y = number % SHEET_COLUMNS * width, number // SHEET_COLUMNS * height
-        with Image.open(prepared.thumbnail(clip.record.name)) as thumbnail:
+        with Image.open(prepared.thumbnail(clip.name)) as thumbnail:
             sheet.paste(thumbnail, (x, y + LABEL))
-        draw.text((x + 2, y + 1), clip.record.name, "black", font)
+        draw.text((x + 2, y + 1), clip.name, "black", font)
     picture = cv2.cvtColor(np.asarray(sheet), cv2.COLOR_RGB2BGR)
     return cv2.imencode(".png", picture)[1].tobytes()

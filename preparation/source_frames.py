@@ -5,6 +5,7 @@ from itertools import islice
 
 from clips.reading import Clip, ClipError, Frame, read_frames, read_image
 from preparation.clip_record import ClipRecord
+from preparation.failures import UnreadableInput
 
 
 def source_frames(record: ClipRecord, used: range) -> Iterator[Frame]:
@@ -16,6 +17,7 @@ def source_frames(record: ClipRecord, used: range) -> Iterator[Frame]:
         uint8 (H, W, 3) RGB, all of one size.
     Raises:
         ClipError: a frame that cannot be read or has another size than the first; the message names it.
+        UnreadableInput: the video has fewer frames than before.
     """
     size = None
     count = 0
@@ -29,7 +31,7 @@ def source_frames(record: ClipRecord, used: range) -> Iterator[Frame]:
         count += 1
         yield frame
     if count < len(used):
-        raise ClipError(f"{record.source}: expected {used.stop} frames, found {used.start + count}; replace it")
+        raise UnreadableInput(f"{record.source}: expected {used.stop} frames, found {used.start + count}; replace it")
 
 
 def _decoded(record: ClipRecord, used: range) -> Iterator[Frame]:

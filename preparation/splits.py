@@ -5,14 +5,26 @@ Subjects are compared without case and zero padding: s3 and s03 are one person.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from natsort import natsorted
 
 from clips.files import normalised_name
 from errors import UserError
-from preparation.clip_record import ClipRecord
+
+
+class LabelledClip(Protocol):
+    """A clip with its name and subject: in a release, or prepared."""
+
+    @property
+    def name(self) -> str:
+        """Name of the clip."""
+
+    @property
+    def subject(self) -> str:
+        """Subject of the clip."""
+
 
 Split = Literal["train", "test"]
 Splits = dict[str, Split]
@@ -27,7 +39,7 @@ MEGC_DRIVING = (
 surprise. They are ordinary clips of these data sets."""
 
 
-def by_list(clips: Sequence[ClipRecord], test: Collection[str]) -> Splits:
+def by_list(clips: Sequence[LabelledClip], test: Collection[str]) -> Splits:
     """Test the listed clips and subjects, train on the others.
 
     Args:
@@ -43,7 +55,7 @@ def by_list(clips: Sequence[ClipRecord], test: Collection[str]) -> Splits:
     return _split(clips, (c.name for c in clips if c.name in test or normalised_name(c.subject) in tested))
 
 
-def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> Splits:
+def by_subject(clips: Sequence[LabelledClip], share: float, *, seed: int = 0) -> Splits:
     """Test a random fraction of the subjects, train on the others.
 
     Args:
@@ -60,7 +72,7 @@ def by_subject(clips: Sequence[ClipRecord], share: float, *, seed: int = 0) -> S
     return _split(clips, (c.name for c in clips if normalised_name(c.subject) in tested))
 
 
-def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
+def leave_one_subject_out(clips: Sequence[LabelledClip]) -> dict[str, Splits]:
     """One fold per subject, whose clips are tested, in natural order of the subjects.
 
     Raises:
@@ -73,7 +85,7 @@ def leave_one_subject_out(clips: Sequence[ClipRecord]) -> dict[str, Splits]:
     }
 
 
-def by_megc(clips: Sequence[ClipRecord]) -> Splits:
+def by_megc(clips: Sequence[LabelledClip]) -> Splits:
     """Test the driving clips of MEGC and all other clips of their subjects, so that these are not trained on.
 
     Raises:
@@ -86,7 +98,7 @@ def by_megc(clips: Sequence[ClipRecord]) -> Splits:
     return _split(clips, (c.name for c in clips if normalised_name(c.subject) in tested))
 
 
-def _split(clips: Sequence[ClipRecord], test: Iterable[str]) -> Splits:
+def _split(clips: Sequence[LabelledClip], test: Iterable[str]) -> Splits:
     names = [clip.name for clip in clips]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise UserError(f"expected a different name for every clip, got several clips named {_shortened(twice)}")

@@ -1,17 +1,25 @@
 """The tables `clips.csv` and `pairs.csv` of prepared clips."""
 
+import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from config.preparation import PrepareParams
 from core.files import write_text
 from output.result_table import csv_text
-from preparation.clip_maker import ClipTask, crop_from_state
-from preparation.clip_record import ClipRecord, Remark
-from preparation.prepared_folder import PreparedFolder, State
+from preparation.clip_record import Remark
+from preparation.clip_state import State
+from preparation.clip_task import ClipTask
+from preparation.crop import Crop
+from preparation.prepared_folder import PreparedFolder, hash_values
 from preparation.timing import Timing
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 COLUMNS = (
     "name",
@@ -53,47 +61,119 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class PreparedClip:
-    """A finished clip: its task and its record in the prepared folder."""
+    """A finished clip.
 
-    task: ClipTask
-    state: State
+    Attributes:
+        row: in `clips.csv`, by column.
+        remarks: everything that was corrected or decided while reading and preparing the clip.
+        kept: why this run could not make the clip, which is that of an earlier run; None: it could.
+    """
+
+    row: dict[str, Any]
+    remarks: tuple[Remark, ...]
+    kept: str | None = None
 
     @property
-    def record(self) -> ClipRecord:
-        """The clip in its release."""
-        return self.task.record
+    def name(self) -> str:
+        """Name of the clip."""
+        return str(self.row["name"])
 
     @property
-    def remarks(self) -> list[Remark]:
-        """Everything that was corrected or decided while reading and preparing the clip."""
-        units = self.state["action_units"]
-        outside = self.state["frames"]["outside"]
-        return [
-            *self.record.remarks,
-            *self.task.timing.remarks,
-            *(Remark(found, done) for found, done in units["remarks"]),
-            *([Remark(units["problem"], "the clip has no action units")] if units["problem"] else []),
-            *([Remark(f"{outside:.1%} of the crop outside the frames", "border pixels repeated")] if outside else []),
-        ]
+    def subject(self) -> str:
+        """Subject of the clip."""
+        return str(self.row["subject"])
+
+    @property
+    def split(self) -> str:
+        """`train` or `test`."""
+        return str(self.row["split"])
 
 
 def write_tables(clips: Sequence[PreparedClip], prepared: PreparedFolder) -> None:
     """Write `clips.csv` and `pairs.csv`, unless they have the same content already."""
-    write_text(prepared.path / "clips.csv", csv_text(COLUMNS, [clip_row(clip) for clip in clips]))
+    rows = [{name: harmless_cell(value) for name, value in clip.row.items()} for clip in clips]
+    write_text(prepared.path / "clips.csv", csv_text(COLUMNS, rows))
+    # Names of clips may begin with a hyphen, but have no character that calls anything in a spreadsheet.
     write_text(prepared.path / "pairs.csv", csv_text(("source", "driving"), pair_rows(clips)))
 
 
-def clip_row(clip: PreparedClip) -> dict[str, Any]:
+def read_table(prepared: PreparedFolder) -> dict[str, dict[str, str]]:
+    """Read the rows of `clips.csv` by name, as far as it is there and whole."""
+    try:
+        with (prepared.path / "clips.csv").open(newline="", encoding="utf-8") as file:
+            rows = [row for row in csv.DictReader(file) if set(row) == set(COLUMNS) and None not in row.values()]
+    except (OSError, ValueError, csv.Error):
+        return {}
+    return {row["name"]: {name: original_cell(cell) for name, cell in row.items()} for row in rows}
+
+
+def encodable(value: Any) -> Any:
+    """Value whose text can be written: bytes of names that are not UTF-8 are escaped."""
+    return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
+
+
+def harmless_cell(value: Any) -> Any:
+    """Value of a cell that no spreadsheet takes for a formula: text like one begins with an apostrophe."""
+    if not isinstance(value, str) or not value.startswith(_FORMULA) or _NUMBER.fullmatch(value):
+        return value
+    return f"'{value}"
+
+
+def original_cell(cell: str) -> str:
+    """Text of which `harmless_cell` made a cell."""
+    return cell[1:] if cell.startswith("'") and harmless_cell(cell[1:]) == cell else cell
+
+
+def settings_hash(params: PrepareParams) -> str:
+    """Hash of the settings that shape clips, for the part `listed` of records."""
+    return hash_values(
+        params.trim,
+        params.length,
+        params.crop_params.model_dump(),
+        params.landmark_params.follow,
+        params.au_params.model_dump(exclude={"dir"}),
+    )
+
+
+def listed_part(task: ClipTask, state: State, params: PrepareParams) -> dict[str, Any]:
+    """Part `listed` of a record: what tables and report say about the clip."""
+    remarks = _remarks(task, state)
+    row = {name: encodable(value) for name, value in _clip_row(task, state, remarks).items()}
+    pairs = [[encodable(remark.found), encodable(remark.done)] for remark in remarks]
+    return {"row": row, "remarks": pairs, "settings": settings_hash(params)}
+
+
+def finished_clip(task: ClipTask, state: State, prepared: PreparedFolder, params: PrepareParams) -> PreparedClip:
+    """The clip of a task that is done; its record is brought up to date with labels that need no other files."""
+    listed = listed_part(task, state, params)
+    if state.get("listed") != listed:
+        prepared.save_state(task.record.name, {**state, "listed": listed})
+    return PreparedClip(listed["row"], tuple(Remark(found, done) for found, done in listed["remarks"]))
+
+
+def _remarks(task: ClipTask, state: State) -> list[Remark]:
+    units = state["action_units"]
+    outside = state["frames"]["outside"]
+    return [
+        *task.record.remarks,
+        *task.timing.remarks,
+        *(Remark(found, done) for found, done in units["remarks"]),
+        *([Remark(units["problem"], "the clip has no action units")] if units["problem"] else []),
+        *([Remark(f"{outside:.1%} of the crop outside the frames", "border pixels repeated")] if outside else []),
+    ]
+
+
+def _clip_row(task: ClipTask, state: State, remarks: Sequence[Remark]) -> dict[str, Any]:
     """Row of a clip in `clips.csv`."""
-    record, timing, frames = clip.record, clip.task.timing, clip.state["frames"]
-    crop = crop_from_state(clip.state)
+    record, timing, frames = task.record, task.timing, state["frames"]
+    crop = crop_from_state(state)
     back = crop.to_release
     numbers = record.frame_numbers
     return {
         "name": record.name,
         "subject": record.subject,
         "data_set": record.data_set,
-        "split": clip.task.split,
+        "split": task.split,
         "source": record.source.as_posix(),
         "frames": len(timing.times),
         "onset": timing.written_index(timing.onset),
@@ -103,8 +183,8 @@ def clip_row(clip: PreparedClip) -> dict[str, Any]:
         "emotion": record.emotion or "",
         "facs": record.facs or "",
         "colour": "yes" if record.colour else "no",
-        "landmarks": "file" if clip.task.landmark_file else "track",
-        "action_units": clip.state["action_units"]["source"],
+        "landmarks": "file" if task.landmark_file else "track",
+        "action_units": state["action_units"]["source"],
         "release_first": numbers[timing.used.start],
         "release_last": numbers[timing.used.stop - 1],
         "release_onset": _or_empty(record.onset),
@@ -123,7 +203,7 @@ def clip_row(clip: PreparedClip) -> dict[str, Any]:
         "to_release_b": f"{back.factor.imag:.9g}",
         "to_release_c": f"{back.offset.real:.9g}",
         "to_release_d": f"{back.offset.imag:.9g}",
-        "remarks": "; ".join(f"{remark.found}: {remark.done}" for remark in clip.remarks),
+        "remarks": "; ".join(f"{remark.found}: {remark.done}" for remark in remarks),
     }
 
 
@@ -132,9 +212,15 @@ def written_fps(fps: float, timing: Timing) -> float:
     return fps * (len(timing.times) - 1) / (len(timing.used) - 1)
 
 
+def crop_from_state(state: State) -> Crop:
+    """The crop in the record of a clip."""
+    frames = state["frames"]
+    return Crop(tuple(frames["centre"]), frames["side"], frames["angle"], frames["size"])
+
+
 def pair_rows(clips: Sequence[PreparedClip]) -> list[dict[str, str]]:
     """Every test clip as driving clip, with the next test clip of another subject as source, if there is one."""
-    test = [clip.record for clip in clips if clip.task.split == "test"]
+    test = [clip for clip in clips if clip.split == "test"]
     pairs = []
     for i, driving in enumerate(test):
         others = (other for other in test[i + 1 :] + test[:i] if other.subject != driving.subject)

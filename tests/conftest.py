@@ -3,8 +3,11 @@
 import gc
 import os
 import shutil
+import tempfile
 from pathlib import Path
 
+import hypothesis
+import hypothesis.configuration
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -16,9 +19,30 @@ from benchmarks.landmark_groups import face_shapes
 from config.family_sections import PictureTrainParams
 
 ROOT = Path(__file__).parents[1]
-TOOL_FOLDERS = {".git", ".venv", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
+TOOL_FOLDERS = {".git", ".venv", ".hypothesis", "__pycache__", ".pytest_cache", ".ruff_cache", ".mypy_cache"}
 SIZE = 64
 FRAMES = 6
+LONGEST_EXAMPLE_MS = 10_000  # an input that takes longer counts as a hang
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--fuzz N`: generated inputs per property of `tests/faults/`."""
+    parser.addoption("--fuzz", type=int, default=40, metavar="N", help="generated inputs per property (default: 40)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same inputs in every run of the suite; other ones in every run with `--fuzz`."""
+    examples = config.getoption("--fuzz")
+    hypothesis.configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / "hypothesis")
+    hypothesis.settings.register_profile(
+        "suite",
+        max_examples=examples,
+        derandomize=examples <= 40,
+        database=None,
+        deadline=LONGEST_EXAMPLE_MS,
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -667,6 +667,16 @@ def prepared(config: PrepareConfig) -> Any:
     return result if result else made
 
 
+def prepared_without_landmarks(config: PrepareConfig) -> Any:
+    """As `prepared`, in a later run without the landmarks of one clip."""
+    prepared(config)
+    fewer = new_folder()
+    shutil.copy(world().folder / "onset_rows" / "s0_a.npy", fewer)
+    landmarks = config.prepare_params.landmark_params.model_copy(update={"dir": fewer})
+    section = config.prepare_params.model_copy(update={"landmark_params": landmarks})
+    return prepared(config.model_copy(update={"prepare_params": section}))
+
+
 def prepared_folder(config: PrepareConfig) -> Any:
     """Name of the folder that `--mode prepare` makes."""
     prepared(config)

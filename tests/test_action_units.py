@@ -168,6 +168,74 @@ def test_libreface_detections_are_read_without_intensities(write):
     assert "LibreFace gives 0 or 1" in said[1]
 
 
+def openface_3(lists: list[str], faces=None) -> list[list]:
+    """Cells of the table that OpenFace 3 writes of a video."""
+    header = ["timestamp", "frame_index", "face_id", "emotion", "action_units"]
+    ids = faces or [0] * len(lists)
+    frames = [t for t, face in enumerate(ids) if face == 0] if faces is None else list(range(len(lists)))
+    return [header, *(["x", n, i, 0, f'"{cell}"'] for n, i, cell in zip(frames, ids, lists, strict=True))]
+
+
+def test_openface_3_writes_8_values_into_one_cell(write):
+    lists = [str([[round(0.01 * i + 0.1 * t, 3) for i in range(8)]]) for t in range(3)]
+    path = write(openface_3(lists))
+    with pytest.raises(ValueError, match=r"OpenFace 3 \(probability\) does not estimate AU5, AU7, AU10, .*AU45"):
+        read_action_units(path, 3)
+    units = read_action_units(path, 3, rules=TableRules(unknown="zero"), notice=lambda text: None)
+    assert units[2, [unit(n) for n in (1, 2, 4, 6, 9, 12, 25, 26)], 0].tolist() == pytest.approx(
+        [0.2, 0.21, 0.22, 0.23, 0.24, 0.25, 0.26, 0.27]
+    )
+    assert units[2, unit(5)].tolist() == [0, 0]
+    with pytest.raises(ValueError, match="row 2: action_units: expected the 8 values of OpenFace 3"):
+        read_table(write(openface_3([str([0.1] * 7)])))
+    lost = read_table(write(openface_3([lists[0], ""])))
+    assert lost.unusable == {1: "no values"}
+
+
+def test_8_columns_under_the_names_of_openface_2_are_refused_with_the_reason(write):
+    names = [f"AU{n:02d}_r" for n in range(1, 9)]
+    with pytest.raises(
+        ValueError, match=r"none of AU9, .*8 columns are those of OpenFace 3, whose values belong to AU 1"
+    ):
+        read_table(write(make(names, top=1.0)))
+
+
+def test_a_py_feat_table_with_blinks_and_closed_eyes_gives_the_blinks(write):
+    table = make([*PY_FEAT, "AU45"], range(1), top=1.0)
+    table = put(put(table, 0, "AU43", 0.75), 0, "AU45", 0.25)
+    assert read_action_units(write(table), 1)[0, unit(45)].tolist() == [0.25, 0.25]
+
+
+def test_rounding_of_openface_is_clipped_with_a_remark(write):
+    table = put(put(make(OPENFACE), 1, "AU12_r", -1e-05), 2, "AU12_r", 5.00001)
+    said = []
+    units = read_action_units(write(table), 4, notice=said.append)
+    assert units[1:3, unit(12), 0].tolist() == [0, 1]
+    assert said == [f"{write(table)}: 2 values beyond 0 to 5 by rounding (-1e-05 in row 3), moved to the limit"]
+
+
+def test_of_two_faces_the_one_with_more_rows_is_used(write):
+    header, *rows = make(OPENFACE, [1, 2, 3, 4, 2, 3], face_id=[1, 1, 1, 1, 0, 0], success=[1] * 6)
+    said = []
+    units = read_action_units(write([header, *rows]), 4, notice=said.append)
+    check(units, OPENFACE)
+    assert said[0].endswith("several faces: face_id 1 used, which has the most rows; 2 rows of other faces left out")
+
+
+@pytest.mark.parametrize("number", ["1e30", "-9223372036854775809", "-1", "1000000000000"])
+def test_frame_numbers_beyond_all_recordings_are_refused(write, number):
+    with pytest.raises(ValueError, match=rf"row 3: frame: expected a whole number from 0 .*got '{number}'"):
+        read_action_units(write(put(make(OPENFACE), 1, "frame", number)), 4)
+
+
+@pytest.mark.parametrize("missing", ["-nan(ind)", "1.#QNAN", "nan", "#N/A", ""])
+def test_signs_of_missing_values_make_a_row_unusable(write, missing):
+    table = make(OPENFACE)
+    for name in OPENFACE:
+        table = put(table, 1, name, missing)
+    assert read_table(write(table)).unusable == {1: "no values"}
+
+
 # --- frame numbers ----------------------------------------------------------------------------------------------------
 
 
@@ -275,17 +343,17 @@ def test_a_table_shorter_than_the_clip_names_the_first_frame_without_a_row(write
         (lambda t: [row[:1] for row in t], "expected columns of OpenFace .*found frame$"),
         (lambda t: [[*row, x] for row, x in zip(t, ["AU01", 0, 0, 0, 0], strict=True)], "expected columns of one tool"),
         (lambda t: [[*row, row[1]] for row in t], "expected one column of AU1, found AU01_r and AU01_r"),
-        (lambda t: put(t, 2, "AU12_r", 5.5), "frame 3: AU12_r: expected 0 to 5, got 5.5"),
-        (lambda t: put(t, 2, "AU12_r", -0.1), "frame 3: AU12_r: expected 0 to 5, got -0.1"),
-        (lambda t: put(t, 2, "AU12_r", "x"), "frame 3: AU12_r: expected a number, got 'x'"),
-        (lambda t: put(t, 2, "AU12_r", ""), "frame 3: AU12_r: expected a number, got ''"),
-        (lambda t: put(t, 2, "AU12_r", "nan"), "frame 3: AU12_r: expected a number, got 'nan'"),
-        (lambda t: put(t, 2, "frame", 2), "frame 2: expected one row, found rows 2 and 3; keep one face"),
-        (lambda t: put(t, 2, "frame", 2.5), "row 3: frame: expected a whole number, got 2.5"),
-        (lambda t: put(t, 2, "frame", ""), "row 3: frame: expected a number, got ''"),
-        (lambda t: [*t[:3], t[3][:-1], t[4]], "row 3: expected 18 cells as in the header, got 17"),
+        (lambda t: put(t, 2, "AU12_r", 5.5), "row 4, frame 3: AU12_r: expected 0 to 5, got 5.5"),
+        (lambda t: put(t, 2, "AU12_r", -0.1), "row 4, frame 3: AU12_r: expected 0 to 5, got -0.1"),
+        (lambda t: put(t, 2, "AU12_r", "x"), "row 4, frame 3: AU12_r: expected a number, got 'x'"),
+        (lambda t: put(t, 2, "AU12_r", ""), "row 4, frame 3: AU12_r: expected a number, got ''"),
+        (lambda t: put(t, 2, "AU12_r", "nan"), "row 4, frame 3: AU12_r: expected a number, got 'nan'"),
+        (lambda t: put(t, 2, "frame", 2), "frame 2: expected one row, found rows 3 and 4; keep one face"),
+        (lambda t: put(t, 2, "frame", 2.5), "row 4: frame: expected a whole number from 0 to 1000000000, got '2.5'"),
+        (lambda t: put(t, 2, "frame", ""), "row 4: frame: expected a number, got ''"),
+        (lambda t: [*t[:3], t[3][:-1], t[4]], "row 4: expected 18 cells as in the header, got 17"),
         (lambda t: t[:1], "expected a row for each of 4 frames, got 0"),
-        (lambda t: [[""]], "expected a CSV table, found an empty file"),
+        (lambda t: [[""]], "expected a table, found an empty file"),
     ],
 )
 def test_errors_of_a_table_are_named(write, spoil, message):
@@ -300,8 +368,8 @@ def test_a_probability_above_1_is_an_error(write):
 
 def test_files_that_are_not_text_are_named(tmp_path):
     (tmp_path / "clip.csv").write_bytes(b"\xff\xfe\x00")
-    for name in ("clip.csv", "absent.csv"):
-        with pytest.raises(ValueError, match=rf"{name}: expected a readable CSV table"):
+    for name, message in (("clip.csv", "expected a readable text table"), ("absent.csv", "no such file")):
+        with pytest.raises(ValueError, match=rf"{name}: {message}"):
             read_action_units(tmp_path / name, 4)
 
 
@@ -313,7 +381,7 @@ def py_feat(monkeypatch):
     """A package `feat` whose detector reads AU12 from the red channel and AU01 from the first row's blue."""
     made = []
 
-    class Detectorv1:
+    class Detector:
         def __init__(self, **settings):
             made.append(settings)
 
@@ -327,7 +395,7 @@ def py_feat(monkeypatch):
             table["AU01"] = pictures[:, 2, 0].mean(axis=1)
             return table
 
-    package = SimpleNamespace(Detectorv1=Detectorv1)
+    package = SimpleNamespace(Detectorv1=object, Detectorv2=Detector)
     monkeypatch.setitem(sys.modules, "feat", package)
     action_unit_extraction._load_detector.cache_clear()
     yield SimpleNamespace(made=made, package=package)
@@ -346,13 +414,16 @@ def test_py_feat_extracts_a_table(py_feat):
     np.testing.assert_allclose(table.values[:, table.columns.index((1, "both"))], [0, 0, 1])
     extract_action_units(frames)
     assert len(py_feat.made) == 1, "networks are loaded once"
-    assert py_feat.made[0]["au_model"] == "xgb"
+    assert py_feat.made == [{"identity_model": None, "device": "cpu"}], "which knows no other models"
 
 
-def test_the_older_name_of_the_detector_is_supported(py_feat):
-    py_feat.package.Detector = py_feat.package.Detectorv1
-    del py_feat.package.Detectorv1
+@pytest.mark.parametrize("name", ["Detectorv1", "Detector"])
+def test_older_detectors_are_used_where_there_is_no_newer_one(py_feat, name):
+    detector = py_feat.package.Detectorv2
+    del py_feat.package.Detectorv2, py_feat.package.Detectorv1
+    setattr(py_feat.package, name, detector)
     assert extract_action_units(np.zeros((1, 8, 8, 3), np.uint8)).shape == (1, len(COLUMNS))
+    assert py_feat.made[0]["au_model"] == "xgb"
 
 
 @pytest.mark.parametrize(
@@ -373,6 +444,6 @@ def test_weights_that_cannot_be_loaded_are_named(py_feat, monkeypatch):
     def refuse(self, **settings):
         raise OSError("no network")
 
-    monkeypatch.setattr(py_feat.package.Detectorv1, "__init__", refuse)
+    monkeypatch.setattr(py_feat.package.Detectorv2, "__init__", refuse)
     with pytest.raises(RuntimeError, match=r"weights of py-feat cannot be loaded \(no network\)"):
         extract_action_units(np.zeros((1, 8, 8, 3), np.uint8))

@@ -19,7 +19,7 @@ from modules.losses import VGG19
 from modules.trainable import Trainable
 
 ROOT = Path(__file__).parents[1]
-PROGRAM = ("clips", "config", "core", "faces", "generation", "modules", "output", "sync_batchnorm")
+PROGRAM = ("clips", "config", "core", "faces", "generation", "modules", "output", "parsing", "sync_batchnorm")
 
 
 def model_of(family: str):
@@ -132,7 +132,17 @@ def test_a_family_added_as_the_page_says_trains_resumes_and_animates(clips_root,
     assert "width" in schema["$defs"]["ShiftModelParams"]["properties"]
     (run,) = (program / "log").iterdir()
     first, second = (torch.load(run / f"0000000{i}-checkpoint.pth.tar", weights_only=True) for i in (0, 1))
-    assert set(second) == {"format", "family", "config", "point_detector", "optimizer", "epoch", "step"}
+    assert set(second) == {
+        "format",
+        "family",
+        "config",
+        "point_detector",
+        "optimizer",
+        "epoch",
+        "step",
+        "pairs",
+        "total_steps",
+    }
     assert (second["family"], second["epoch"]) == ("shift", 1)
     assert not torch.equal(first["point_detector"]["first.weight"], second["point_detector"]["first.weight"])
     assert second["optimizer"]["state"][0]["step"] > first["optimizer"]["state"][0]["step"], "resumed"

@@ -9,12 +9,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 LAYERS = [
     {"errors", "sync_batchnorm"},
+    {"parsing"},
     {"config"},
     {"modules", "faces"},
     {"core", "augmentation"},
     {"clips", "logger"},
     {"frames_dataset", "output"},
-    {"generation", "preparation"},
+    {"generation", "preparation", "trainer"},
     {"train", "animate", "reconstruction", "prepare", "check"},
     {"train_avd", "train_au", "run"},
     {"demo"},
@@ -23,7 +24,7 @@ LAYERS = [
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 SOURCES = [
     path
-    for room in LEVEL
+    for room in sorted(LEVEL)
     for path in ([ROOT / f"{room}.py"] if (ROOT / f"{room}.py").exists() else sorted((ROOT / room).rglob("*.py")))
 ]
 PAGES = [ROOT / "README.md", ROOT / "docs" / "architecture.md"]  # the others are followed literally by tests

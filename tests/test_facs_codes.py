@@ -73,6 +73,21 @@ def test_frames_and_fps_may_be_left_to_defaults_or_given(command, face, tmp_path
     assert iio.immeta(tmp_path / "out.mp4", plugin="pyav", exclude_applied=False)["fps"] == 100, "dataset_params.fps"
 
 
+def test_parts_of_a_code_that_cannot_be_used_are_left_out_with_a_warning(command, codes, face, tmp_path, caplog):
+    code = ("--au", "R12 or 14 + soft focus", *CODE[2:])
+    assert main(*command, *code, *given(face), "--result", tmp_path / "out.mp4") == 0
+    first, apex = (iio.imread(tmp_path / "out_frames" / f"{t:04d}.png").astype(int) for t in (0, 5))
+    assert np.abs(apex - first).max() > 0
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "--au R12 or 14 + soft focus: 'soft focus' left out: no action unit" in warnings
+    assert "--au R12 or 14 + soft focus: first alternative used; AU14 left out" in warnings
+    caplog.clear()
+    text = codes.read_text(encoding="utf-8").replace("R12 or R14", "R12+AD38")
+    codes.write_text(text, encoding="utf-8")
+    assert main(*command, "--au-list", codes) == 0
+    assert f"{codes}: line 5: FACS code R12+AD38: AD38 left out, because no network uses it" in caplog.text
+
+
 def test_units_without_intensity_take_the_arguments(command, face, tmp_path):
     changes = []
     for intensity in (1, 4):
@@ -187,7 +202,9 @@ def test_sources_without_landmarks_stop_the_run_or_are_left_out(command, codes, 
     ("arguments", "message"),
     [
         (["--au", "AU99=1"], "--au: FACS code 'AU99=1': expected action units among 1, 2, 4"),
-        (["--au", "4 or 7"], "--au: FACS code '4 or 7': expected one choice, got alternatives"),
+        (["--au", "24+38"], "--au: FACS code '24+38': expected action units among 1, 2, 4"),
+        (["--frames", 10**12], "--au: expected at most 10000 frames, got 1000000000000"),
+        (["--onset", 10**9, "--apex", 2 * 10**9, "--offset", 3 * 10**9], "--au: expected at most 10000 frames"),
         (["--au", ""], "--au: FACS code '': expected action units"),
         (["--apex", 2], "--au: expected an apex after the onset, got apex 2 and onset 2"),
         (["--apex", 9], "--au: expected an offset after the apex, got offset 9 and apex 9"),
@@ -240,6 +257,7 @@ def test_a_list_stands_alone(command, codes, caplog, argument):
         ("006,AU4=1,AU7=2,1,3,6,,,,", "line 3: onset: expected a whole number, got 'AU7=2'"),
         ("006,4,3,3,6,,,,", "line 3: expected an apex after the onset, got apex 3 and onset 3"),
         ("006,99,1,3,6,,,,", "line 3: FACS code '99': expected action units among"),
+        ("006,4,1,3,6,10001,,,", "line 3: expected at most 10000 frames, got 10001"),
         ("006,?,1,3,6,,,,", "line 3: FACS code '?': expected action units"),
         ("nobody,4,1,3,6,,,,", "line 3: 'nobody' is neither a test clip nor a clip beside the list"),
         (",4,1,3,6,,,,", "line 3: '' is neither a test clip"),
@@ -247,7 +265,7 @@ def test_a_list_stands_alone(command, codes, caplog, argument):
         ("006,4,1,3,6,,,../up,", "line 3: name: expected letters, digits"),
         ("006,4,,,,,,,curves.csv", "line 3: expected `curves` or `au`, got both"),
         ("006,,,,,9,,,curves.csv", "line 3: expected `curves` or `frames`, got both"),
-        ("006,,,,,,,,absent.csv", "absent.csv: expected a readable CSV table"),
+        ("006,,,,,,,,absent.csv", "absent.csv: no such file"),
     ],
 )
 def test_bad_rows_are_named_with_their_line(command, codes, caplog, row, message):
@@ -262,8 +280,8 @@ def test_bad_rows_are_named_with_their_line(command, codes, caplog, row, message
     ("text", "message"),
     [
         ("source,au,onset,offset\n006,4,1,6\n", "expected the columns source,au,onset,apex,offset; found source, au"),
-        ("", "expected the columns source,au,onset,apex,offset; found no rows"),
-        (None, "codes.csv: expected a readable CSV file"),
+        ("", "codes.csv: expected a table, found an empty file"),
+        (None, "codes.csv: no such file"),
     ],
 )
 def test_a_bad_list_is_named(command, codes, caplog, text, message):

@@ -1,5 +1,6 @@
 import os
 import shutil
+import tracemalloc
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
@@ -11,7 +12,7 @@ import pytest
 from clips import frame_cache
 from clips.frame_cache import FrameCache, resize_frame
 from clips.reading import ClipError, open_clip
-from core.files import WriteError
+from core.files import WriteError, temporary_name
 
 SHAPE = (16, 16, 3)
 
@@ -76,7 +77,7 @@ def test_several_processes_can_share_a_folder(tmp_path, clip_folder):
 
 def test_an_interrupted_write_leaves_no_file(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
-    with patch.object(frame_cache.np, "save", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
+    with patch.object(frame_cache, "resize_frame", side_effect=KeyboardInterrupt), pytest.raises(KeyboardInterrupt):
         cache.add(open_clip(clip_folder))
     assert list((tmp_path / "cache").iterdir()) == []
     assert len(cache.add(open_clip(clip_folder))) == 3
@@ -85,7 +86,7 @@ def test_an_interrupted_write_leaves_no_file(tmp_path, clip_folder):
 def test_a_full_disk_is_an_error(tmp_path, clip_folder):
     cache = FrameCache(tmp_path / "cache", SHAPE)
     full = OSError(28, "No space left on device")
-    with patch.object(frame_cache.np, "save", side_effect=full), pytest.raises(WriteError, match="No space left"):
+    with patch.object(frame_cache, "_write_frames", side_effect=full), pytest.raises(WriteError, match="No space left"):
         cache.add(open_clip(clip_folder))
 
 
@@ -132,6 +133,93 @@ def test_computed_arrays_are_stored_per_setting(tmp_path, clip_folder):
     for settings in ("a", "a", "b"):
         np.testing.assert_array_equal(cache.compute_once(cached, settings, make), np.arange(3))
     assert len(calls) == 2
+
+
+def damage(path: Path, how: str) -> None:
+    """Damage a file of the cache."""
+    data = path.read_bytes()
+    changed = {
+        "truncated": data[: len(data) // 2],
+        "emptied": b"",
+        "zeroed": bytes(len(data)),
+        "end zeroed": data[:-20] + bytes(20),
+        "foreign": b"something else",
+        "pickle": b"\x80\x04\x95" + data,
+        "valid JSON": b"[1, 2]",
+        "other values": b'{"sizes": 3, "fps": "x", "checksum": null, "clip": 1}',
+        "nested": b"[" * 100_000,
+    }
+    path.write_bytes(changed[how])
+
+
+WAYS = ["truncated", "emptied", "zeroed", "end zeroed", "foreign", "pickle", "valid JSON", "other values", "nested"]
+
+
+@pytest.mark.parametrize("how", WAYS)
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_damaged_entry_is_decoded_anew(suffix, how, tmp_path, clip_folder, caplog):
+    cache = FrameCache(tmp_path / "cache", SHAPE)
+    cached = cache.add(open_clip(clip_folder))
+    before = np.array(cached.frames())
+    damage(cached.path.with_suffix(suffix), how)
+    again = FrameCache(tmp_path / "cache", SHAPE).add(open_clip(clip_folder))
+    np.testing.assert_array_equal(again.frames(), before)
+    assert again.sizes.tolist() == cached.sizes.tolist()
+    assert "damaged" in caplog.text
+    caplog.clear()
+    cache.add(open_clip(clip_folder))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_damaged_array_is_computed_anew(how, tmp_path, clip_folder, caplog):
+    cache = FrameCache(tmp_path / "cache", SHAPE)
+    cached = cache.add(open_clip(clip_folder))
+    cache.compute_once(cached, "a", lambda: np.arange(100.0))
+    (path,) = (tmp_path / "cache").glob("*.npz")
+    damage(path, how)
+    np.testing.assert_array_equal(cache.compute_once(cached, "a", lambda: np.arange(100.0)), np.arange(100.0))
+    assert "computed anew" in caplog.text
+    np.testing.assert_array_equal(cache.compute_once(cached, "a", lambda: np.zeros(1)), np.arange(100.0))
+
+
+def test_files_are_as_readable_as_the_umask_says(tmp_path, clip_folder):
+    FrameCache(tmp_path / "cache", SHAPE).add(open_clip(clip_folder))
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "cache").iterdir()} == {0o666 & ~current_umask()}
+
+
+def current_umask() -> int:
+    """File-mode mask of this process."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_temporaries_of_dead_processes_are_removed(tmp_path, clip_folder, monkeypatch):
+    cache = FrameCache(tmp_path / "cache", SHAPE)
+    (cache.folder / temporary_name(".npy")).write_bytes(b"half")
+    monkeypatch.setattr("core.files._is_alive", lambda process: False)
+    FrameCache(tmp_path / "cache", SHAPE)
+    assert list(cache.folder.iterdir()) == []
+
+
+def test_one_frame_at_a_time_is_held_in_memory(tmp_path, monkeypatch):
+    size = 64 * 64 * 3
+
+    def many(clip, frame_shape):
+        return (np.full((64, 64, 3), t % 256, np.uint8) for t in range(2000))
+
+    monkeypatch.setattr(frame_cache, "read_frames", many)
+    (tmp_path / "clip").mkdir()
+    iio.imwrite(tmp_path / "clip" / "0.png", np.zeros((4, 4, 3), np.uint8))
+    cache = FrameCache(tmp_path / "cache", None)
+    tracemalloc.start()
+    cached = cache.add(open_clip(tmp_path / "clip"))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(cached) == 2000
+    assert cached.frames()[1999, 0, 0, 0] == 1999 % 256
+    assert peak < 300 * size
 
 
 @pytest.mark.parametrize("size", [(8, 8), (64, 64)])

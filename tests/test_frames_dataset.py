@@ -141,7 +141,7 @@ def test_landmarks_are_tracked_anew_from_another_reference_frame(clips_root):
 def test_a_resumed_epoch_continues_after_its_finished_steps():
     sampler = EpochSampler(10, 2, seed=0)
     whole = list(sampler)
-    sampler.start(0, steps_done=3)
+    sampler.start(0, pairs_done=6)
     assert list(sampler) == whole[6:]
     assert len(sampler) == 4
 
@@ -365,7 +365,7 @@ def test_landmark_files_in_a_folder_of_the_split_are_found(clips_root):
         ),
         (lambda root: (root / "au" / "b.csv").unlink(), r"clip b: expected .*b\.csv, found no such file"),
         (lambda root: (root / "train" / "b" / "img3.png").write_bytes(b"no"), r"img3\.png: unreadable image"),
-        (lambda root: [p.unlink() for p in (root / "train" / "b").iterdir()], r"b: expected frames"),
+        (lambda root: [p.rename(f"{p}.txt") for p in (root / "train" / "b").iterdir()], r"b: expected frames"),
     ],
 )
 def test_unusable_clips_are_errors_that_name_them(clips_root, spoil, message):
@@ -420,6 +420,25 @@ def test_pair_lists_may_name_test_clips_and_files_beside_the_list(clips_root):
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("source;driving\r\n脸.jpg;006\r\n;\r\n", "gb18030"),
+        ("\ufeffsource,driving\r\n脸.jpg,006,,\r\n,,,\r\n", "utf-8"),
+        ("sep=;\nsource;driving\n脸.jpg;006\n", "utf-16"),
+        ("source，driving\n脸.jpg，006\n", "gb18030"),
+        ("source    driving\n脸.jpg    006\n", "utf-8"),
+        (",source,driving\n0,脸.jpg,006\n", "utf-8"),
+        ("# pairs\n\nsource\tdriving\r脸.jpg\t006\r", "utf-8"),
+    ],
+)
+def test_pair_lists_are_read_as_spreadsheets_write_them(clips_root, text, encoding):
+    iio.imwrite(clips_root / "脸.jpg", np.zeros((8, 8, 3), np.uint8))
+    (clips_root / "pairs.csv").write_bytes(text.encode(encoding))
+    ((source, driving),) = animation_pairs(params(clips_root, pairs_list=str(clips_root / "pairs.csv")))
+    assert (source.name, driving.name) == ("脸", "006")
+
+
 def test_clips_of_the_same_name_beside_a_list_keep_their_folders(clips_root):
     for folder in ("a", "b"):
         (clips_root / "lists" / folder).mkdir(parents=True)
@@ -438,6 +457,10 @@ def test_clips_of_the_same_name_beside_a_list_keep_their_folders(clips_root):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("source,driving\na**b,*\n", r"line 2: 'a\*\*b' is neither a test clip"),
+        (f"source,driving\n{'9' * 300},006\n", r"line 2: '9+' is neither a test clip"),
+        ("source,driving,source\n006,006,006\n", r"expected one column 'source', found several"),
+        ("source,driving\n006,006,x\n", r"row 2: expected 2 cells as in the header, got 3"),
         ("source,driving\n006,absent\n", r"line 2: 'absent' is neither a test clip nor a clip beside the list"),
         ("a,b\n1,2\n", "expected the columns source,driving; found a, b"),
         ("source,driving\n", "expected the columns source,driving; found no rows"),

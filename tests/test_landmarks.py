@@ -1,5 +1,6 @@
 """Landmark files, the detector around `face_alignment`, and its import without a window system."""
 
+import json
 import socket
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from faces.face_alignment_detector import WEIGHTS, FaceAlignmentDetector
+from faces.landmark_checks import landmark_problem, rolled_frames
 from faces.landmarks import read_landmarks
 from tests.conftest import face_landmarks
 
@@ -39,6 +41,101 @@ def test_every_format_gives_the_same_points(tmp_path):
         np.testing.assert_allclose(found[0], FACE, atol=1e-9, err_msg=path.name)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("excel.csv", "x;y\r\n" + "".join(f"{x};{y}\r\n".replace(".", ",") for x, y in FACE) + ";\r\n;\r\n"),
+        ("tails.csv", "x,y\r\n" + "".join(f"{x},{y},\r\n" for x, y in FACE) + ",,\r\n"),
+        ("declared.csv", "sep=;\n" + "".join(f"{x};{y}\n" for x, y in FACE)),
+        ("index.csv", ",x,y\n" + "".join(f"{i},{x},{y}\n" for i, (x, y) in enumerate(FACE))),
+        ("counted.csv", "".join(f"{i},{x},{y}\n" for i, (x, y) in enumerate(FACE, 1))),
+        ("r.txt", "x y\n" + "".join(f"{i} {x} {y}\n" for i, (x, y) in enumerate(FACE, 1))),
+        ("depth.csv", "".join(f"{x},{y},{x - y}\n" for x, y in FACE)),
+        ("named.csv", "z,Y,X\n" + "".join(f"0.5,{y},{x}\n" for x, y in FACE)),
+        ("tabs.tsv", "".join(f"{x}\t{y}\n" for x, y in FACE)),
+        ("aligned.txt", "".join(f"{x:22.16f} {y:22.16f}\n" for x, y in FACE)),
+        ("commas.txt", "".join(f"{x} {y}\n".replace(".", ",") for x, y in FACE)),
+        ("wide.csv", "".join(f"{x}\uff0c{y}\n" for x, y in FACE)),
+        ("points.txt", pts(FACE)),
+        ("list.json", json.dumps(FACE.tolist())),
+        ("keyed.json", json.dumps({"version": 1, "landmarks": [[[*p, 1.0] for p in FACE.tolist()]]})),
+        ("pairs.json", json.dumps({"points": [{"x": x, "y": y} for x, y in FACE.tolist()]})),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "gb18030"])
+def test_landmarks_are_read_as_programs_write_them(tmp_path, name, text, encoding):
+    (tmp_path / name).write_bytes(text.encode(encoding))
+    np.testing.assert_allclose(read_landmarks(tmp_path / name)[0], FACE, atol=1e-9)
+
+
+def test_arrays_may_have_a_third_coordinate_or_lie_in_an_archive(tmp_path):
+    np.save(tmp_path / "a.npy", np.asfortranarray(np.concatenate([FACE, FACE[:, :1]], axis=1)).astype(">f4"))
+    np.savez(tmp_path / "b.npz", landmarks=FACE, confidence=np.ones(68))
+    np.savez_compressed(tmp_path / "c.npz", FACE)
+    (tmp_path / "d.npy").write_bytes((tmp_path / "c.npz").read_bytes())
+    for name in ("a.npy", "b.npz", "c.npz", "d.npy"):
+        np.testing.assert_allclose(read_landmarks(tmp_path / name)[0], FACE, atol=1e-4)
+    np.savez(tmp_path / "e.npz", first=FACE, second=FACE)
+    with pytest.raises(ValueError, match=r"e\.npz: expected one array, or one named landmarks, found first, second"):
+        read_landmarks(tmp_path / "e.npz")
+
+
+def test_of_two_faces_in_a_table_one_is_used(tmp_path):
+    lines = openface([FACE, FACE + 1, FACE + 50], order=[1, 2, 1]).splitlines()
+    rows = [f"{line},{face}" for line, face in zip(lines, ["face_id", 0, 0, 1], strict=True)]
+    (tmp_path / "clip.csv").write_text("\n".join(rows))
+    said = []
+    np.testing.assert_allclose(read_landmarks(tmp_path / "clip.csv", said.append)[:, 0], [FACE[0], FACE[0] + 1])
+    assert said[0].endswith("face_id 0 used, which has the most rows; 1 rows of other faces left out")
+
+
+def rolled(degrees: float) -> np.ndarray:
+    turn = np.exp(1j * np.radians(degrees))
+    z = ((FACE - FACE.mean(0)) @ [1, 1j]) * turn
+    return np.stack([z.real, z.imag], axis=1) + 64
+
+
+@pytest.mark.parametrize("degrees", [-120, -45, -20, 20, 45, 80, 180])
+def test_rolled_faces_are_faces(degrees):
+    assert landmark_problem(rolled(degrees)[None]) is None
+    assert len(rolled_frames(rolled(degrees)[None])) == (abs(degrees) > 90)
+
+
+@pytest.mark.parametrize("photograph", ["astronaut", "grace_hopper"])
+def test_photographs_show_faces(photograph):
+    points = read_landmarks(Path(__file__).parents[1] / "data" / f"{photograph}_landmarks68.csv")
+    for seed in range(20):
+        noise = np.random.default_rng(seed).normal(scale=0.05 * np.ptp(points), size=points.shape)
+        assert landmark_problem(points + noise) is None
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        (FACE * [-1, 1] + [128, 0], "1 of 1 frames, the first 0: the face is mirrored; points 36 to 41 must be"),
+        (rolled(45) * [-1, 1], "the face is mirrored"),
+        (FACE * [1, -1] + [0, 128], "the face is upside down; expected y to count down from the top"),
+        (FACE[:, ::-1], "x and y are exchanged"),
+        (FACE[np.random.default_rng(0).permutation(68)], "the points do not form a face; expected 68 points in iBUG"),
+        (FACE[[*range(17, 68), *range(17)]], "the points do not form a face"),
+        (np.stack([FACE[:, 0], 2 * FACE[:, 0]], axis=1), "the points lie on one line"),
+        (FACE[[*range(8)] * 8 + [8] * 4], "fewer than 17 of the 68 points are distinct"),
+        (FACE * 1e30, "frame 0 has a coordinate of .*e\\+32 px, expected at most 100000"),
+    ],
+)
+def test_points_that_are_no_face_are_refused(tmp_path, points, message):
+    np.save(tmp_path / "a.npy", np.ascontiguousarray(points))
+    with pytest.raises(ValueError, match=message):
+        read_landmarks(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("number", ["1e30", "-1", "1.5", "", "x"])
+def test_frame_numbers_of_landmark_tables_are_whole(tmp_path, number):
+    (tmp_path / "clip.csv").write_text(openface([FACE]).replace("\n1,1,", f"\n{number},1,"))
+    with pytest.raises(ValueError, match=r"clip\.csv: row 2: frame: expected a (whole )?number"):
+        read_landmarks(tmp_path / "clip.csv")
+
+
 def test_frames_of_a_table_are_sorted_by_their_numbers(tmp_path):
     (tmp_path / "clip.csv").write_text(openface([FACE + 2, FACE, FACE + 1], order=[3, 1, 2]))
     found = read_landmarks(tmp_path / "clip.csv")
@@ -63,14 +160,15 @@ def with_nan() -> np.ndarray:
         ),
         ("a.npy", np.zeros((2, 68, 2)), "points of frame 0 span 0 px"),
         ("a.npy", np.array(["x"]), "expected numbers"),
-        ("a.npy", b"", "cannot be read as .npy landmarks"),
-        ("a.csv", "", "the file is empty"),
-        ("a.csv", "x,y\n1,2,3\n", "row 2 has 3 columns"),
+        ("a.npy", b"", "not a .npy file, or a damaged one"),
+        ("a.csv", "", "found an empty file"),
+        ("a.csv", "x,y\n5,2,3\n", "row 2: expected 2 cells as in the header, got 3"),
         ("a.csv", openface([FACE]).replace("x_5,", "z_5,"), "1 landmark columns are missing, the first is x_5"),
         ("a.csv", openface([FACE], success=0), "no face was found in 1 of 1 frames"),
         ("a.csv", openface([FACE, FACE], order=[1, 1]), "a frame number occurs twice"),
         ("a.pts", "68 points", "one block of points in braces"),
-        ("a.txt", "1 2", r"expected landmarks in a file of type \.npy, \.csv, \.pts, got '\.txt'"),
+        ("a.png", "1 2", r"expected landmarks in a file of type \.npy, .*, \.pts, got '\.png'"),
+        ("a.txt", "1 2", r"found an array of shape \(1, 1, 2\)"),
     ],
 )
 def test_unusable_files_are_named(tmp_path, name, content, message):

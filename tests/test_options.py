@@ -150,6 +150,7 @@ def loop(section: str, probe: see.Probe) -> dict[str, Entry]:
         f"{section}.epoch_milestones": Entry(probe, [1]),
         f"{section}.batch_size": Entry(probe, 4),
         f"{section}.checkpoint_freq": Entry(probe, 1),
+        f"{section}.checkpoint_minutes": Entry(probe, 1e-9),
     }
 
 
@@ -396,6 +397,7 @@ PREPARE = {
     f"{PREPARE_SECTION}.fps": Entry(see.prepared, 100.0),
     f"{PREPARE_SECTION}.trim": Entry(see.prepared, False),
     f"{PREPARE_SECTION}.length": Entry(see.prepared, 8),
+    f"{PREPARE_SECTION}.remove_missing": Entry(see.prepared_without_landmarks, True),
     f"{CROP}.size": Entry(see.prepared, 48),
     f"{CROP}.margin": Entry(see.prepared, 0.0),
     f"{CROP}.raised": Entry(see.prepared, 0.5, {f"{CROP}.margin": 0.0}),

@@ -1,5 +1,6 @@
 import os
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import get_args
@@ -7,15 +8,19 @@ from typing import get_args
 import imageio.v3 as iio
 import numpy as np
 import openpyxl
+import pandas as pd
 import pytest
 
 from clips.files import subject_of
 from config.preparation import PrepareParams
 from errors import UserError
+from faces.action_units import ACTION_UNITS
 from faces.facs import parse_code
 from faces.landmarks import read_landmarks
+from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, Listing
 from preparation.readers import KINDS, data_sets, read_data_set
+from preparation.timing import clip_timing
 from tests import data_set_layouts
 from tests.conftest import face_landmarks, write_clip
 from tests.data_set_layouts import (
@@ -231,6 +236,48 @@ def test_smic_extended_keeps_the_frames_around_the_movement(tmp_path):
     assert len(clip.frames) == 14
 
 
+def write_further_movements(path: Path, rows: list[list[object]]) -> None:
+    movements = [f"{name}{i}F" for i in ("", 2, 3) for name in ("Onset", "Offset")]
+    header = ["Subject", "Filename", "Unnamed: 2", *movements, "Unnamed: 9", "FirstF", "LastF", "TotalVL", "Emotion"]
+    write_sheet(path, [header, *rows], "HS")
+
+
+def test_second_and_third_movements_of_smic_extended_are_clips(tmp_path):
+    clips = [replace(SMIC_CLIPS[1], around=60, onset=200), replace(SMIC_CLIPS[2], around=9, onset=100)]
+    root = make_smic_hs_e(tmp_path / "set", clips)
+    (root / "SMIC-HS-E_annotation_2019.xlsx").unlink()
+    sheet = root / "SMIC-E_raw image" / "HS_long" / "SMIC-HS-E_annotation.xlsx"
+    rows = [
+        [3, "s3_po_05", None, 200, 207, 215, 230, 240, 251, None, 140, 267, 128, "positive"],
+        [20, "s20_sur_01", None, 100, 107, 110, None, "", "", None, 91, 120, 30, "surprise"],
+    ]
+    write_further_movements(sheet, rows)
+    listing = read_data_set("smic-hs-e", root / "SMIC-E_raw image")
+    assert [(c.name, c.onset, c.offset, c.emotion, len(c.frames)) for c in listing.clips] == [
+        ("s3_po_05_e", 200, 207, "positive", 128),
+        ("s3_po_05_e_2", 215, 230, "positive", 128),
+        ("s3_po_05_e_3", 240, 251, "positive", 128),
+        ("s20_sur_01_e", 100, 107, "surprise", 26),
+    ]
+    assert {clip.subject for clip in listing.clips} == {"s3", "s20"}
+    assert reasons(listing) == {
+        "SMIC-HS-E_annotation.xlsx, row 3": "Offset2F: expected a frame number, got nothing",
+    }
+    assert remarks(listing.clips[0]) == [
+        ("another movement from 215 to 230", "clip s3_po_05_e_2"),
+        ("another movement from 240 to 251", "clip s3_po_05_e_3"),
+    ]
+    what = "SMIC-HS-E_annotation.xlsx, row 3, FirstF to LastF: 91 to 120"
+    assert (what, "ignored: the folder has the frames 91 to 116") in remarks(listing.clips[3])
+    rows[0][11] = 210
+    write_further_movements(sheet, rows)
+    found = named(read_data_set("smic-hs-e", root / "SMIC-E_raw image"))["s3_po_05_e_2"]
+    assert [done for _, done in remarks(found)] == [
+        "ignored: the folder has the frames 140 to 267",
+        "ignored: onset 215 or offset 230 lies outside",
+    ]
+
+
 def test_recordings_of_casme3_are_cut_and_may_hold_several_clips(tmp_path):
     clips = (*CASME3_CLIPS, Mini("spNO.2", "h", "12", 105, length=10, around=4, emotion="happy"))
     listing = read_data_set("casme3", make_casme3(tmp_path / "set", clips))
@@ -253,6 +300,103 @@ def test_the_old_workbook_of_casme3_names_macro_expressions_too(tmp_path):
     assert [(r.found, r.done) for r in listing.remarks] == [
         ("CAS(ME)3_part_A_v2.xls: 1 rows whose Expression type is not Micro-expression", "left out")
     ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("casme2", "CASME2-coding-20190701.xlsx", "CASME2-coding-20210101.csv"),
+        ("samm", "SAMM_Micro_FACS_Codes_v2.xlsx", "SAMM_20181215_Micro_FACS_Codes_v2.xlsx"),
+        ("smic-hs-e", "SMIC-HS-E_annotation_2019.xlsx", "labels of SMIC.xlsx"),
+        ("casme3", "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "CAS(ME)3_part_A_v3.xlsx"),
+        ("mmew", "MMEW_Micro_Exp.xlsx", "MMEW_Micro_Exp.csv"),
+        ("4dme", "4DME_Labelling_Micro_release v1.xlsx", "4DME_Labelling_Micro_release v2.xlsx"),
+        ("dfme", "DFME_testA.xlsx", "DFME_validation.xlsx"),
+    ],
+)
+def test_sheets_of_other_names_are_recognised_by_their_columns(kind, old, new, tmp_path):
+    root = MAKERS[kind](tmp_path / "set")
+    expected = read_data_set(kind, root)
+    if kind == "dfme":
+        (root / "DFME_training.xlsx").rename(root / "part one.xlsx")
+    if new.endswith(".csv"):
+        pd.read_excel(root / old, dtype=str).to_csv(root / new, index=False)
+        (root / old).unlink()
+    else:
+        (root / old).rename(root / new)
+    write_sheet(root / "frames.csv", [["Subject", "Filename", "note"], ["01", "EP02_01f", "x"]])
+    (root / "broken.xlsx").write_bytes(b"PK no sheet")
+    listing = read_data_set(kind, root)
+    assert [(clip.name, clip.onset, clip.facs) for clip in listing.clips] == [
+        (clip.name, clip.onset, clip.facs) for clip in expected.clips
+    ]
+    assert not listing.left_out
+    if kind != "dfme":
+        assert [(r.found, r.done) for r in listing.remarks] == [
+            (f"{new}: not a documented name", "used, because it has the columns")
+        ]
+
+
+def test_two_sheets_of_other_names_need_a_choice(tmp_path):
+    root = make_mmew(tmp_path / "set")
+    sheet = root / "MMEW_Micro_Exp.xlsx"
+    pd.read_excel(sheet, dtype=str).to_csv(root / "labels.csv", index=False)
+    sheet.rename(root / "labels.xlsx")
+    assert len(read_data_set("mmew", root).clips) == 2, "one sheet in two formats"
+    (root / "labels.csv").rename(root / "other.csv")
+    with pytest.raises(UserError, match="expected one coding sheet, found .*labels.xlsx and .*other.csv; set `sheet`"):
+        read_data_set("mmew", root)
+
+
+def test_columns_are_recognised_whatever_their_case_and_blanks(tmp_path):
+    def edit(table):
+        table[0][:] = ["subject", "FileName", "Onset Frame", "apex_frame", "Offset  Frame", "action units", "emotion"]
+        table[0][6] = "Estimated emotion"
+
+    assert len(read_data_set("casme2", make_casme2(tmp_path / "set", edit=edit)).clips) == 4
+
+
+def test_numbers_with_decimals_name_folders(tmp_path):
+    root = make_casme2(tmp_path / "set", edition="20140508")
+    sheet = root / "CASME2-coding-20140508.xlsx"
+    table = pd.read_excel(sheet, dtype={"Subject": float, "OnsetFrame": float})
+    table.to_csv(root / "CASME2-coding-20140508.csv", index=False)
+    sheet.unlink()
+    assert "1.0,EP02_01f,96.0" in (root / "CASME2-coding-20140508.csv").read_text(encoding="utf-8")
+    listing = read_data_set("casme2", root)
+    assert len(listing.clips) == 4
+    assert not listing.left_out
+
+
+@pytest.mark.parametrize("kind", ["casme2", "smic-hs", "casme3", "mmew", "dfme"])
+def test_leftovers_of_archives_and_file_servers_are_ignored(kind, tmp_path):
+    root = MAKERS[kind](tmp_path / "set")
+    expected = read_data_set(kind, root)
+    copy = tmp_path / "copy"
+    shutil.copytree(root, copy)
+    for path in copy.rglob("*"):
+        if path.is_file():
+            path.rename(path.with_name(f"._{path.name}"))
+    copy.rename(root / "__MACOSX")
+    for folder in [root, *(path for path in root.rglob("*") if path.is_dir() and "__MACOSX" not in path.parts)]:
+        (folder / "@eaDir" / "thumbs").mkdir(parents=True)
+        (folder / "@eaDir" / "thumbs" / "img1.jpg").write_bytes(b"")
+        (folder / "._img96.jpg").write_bytes(b"\0\5\26\7")
+        for name in ("Thumbs.db", ".DS_Store", "desktop.ini"):
+            (folder / name).write_bytes(b"x")
+    (root / "$RECYCLE.BIN" / "S-1-5").mkdir(parents=True)
+    listing = read_data_set(kind, root)
+    assert listing.clips == expected.clips
+    assert not listing.left_out
+
+
+def test_leftovers_beside_loose_clips_are_ignored(tmp_path):
+    write_clip(tmp_path, "ann_smiles", 1, 3)
+    (tmp_path / "__MACOSX" / "ann_smiles").mkdir(parents=True)
+    (tmp_path / "@eaDir").mkdir()
+    listing = read_data_set("folder", tmp_path, fps=100)
+    assert [clip.name for clip in listing.clips] == ["ann_smiles"]
+    assert not listing.left_out
 
 
 def test_sheets_may_be_csv_and_elsewhere(tmp_path):
@@ -290,8 +434,8 @@ def test_columns_that_went_through_pandas_are_blank_too(tmp_path):
     [
         (None, "empty", "no apex: the sheet gives none"),
         ("/", "/", "no apex: the sheet gives none"),
-        (96, "96", "no apex: not after the onset 96"),
-        (-1, "-1", "no apex: not after the onset 96"),
+        (95, "95", "no apex: before the onset 96"),
+        (-1, "-1", "no apex: before the onset 96"),
         (104, "104", "no apex: after the offset 103"),
     ],
 )
@@ -305,6 +449,26 @@ def test_missing_and_misplaced_apexes_are_none_with_a_remark(cell, shown, why, t
     assert clip.apex == 99
     said = f"{why.removeprefix('no apex: ')}; 99, halfway from onset to offset (missing_apex: midpoint)"
     assert remarks(clip) == [(what, said)]
+
+
+def test_an_apex_at_the_onset_is_kept_and_its_curves_only_fall(tmp_path):
+    make_casme2(tmp_path / "set", edit=set_cell(2, "ApexFrame", 96))
+    for rule in ("leave", "midpoint"):
+        clip = read_data_set("casme2", tmp_path / "set", missing_apex=rule).clips[0]
+        assert (clip.onset, clip.apex, clip.facs) == (96, 96, "4+7")
+        what = "CASME2-coding-20190701.xlsx, row 2, ApexFrame: 96"
+        assert remarks(clip) == [(what, "the onset itself: the first frame is the strongest")]
+    units = coded_curves(clip, clip_timing(clip, trim=True, length=None), np.zeros((8, 68, 2)), 2.0)
+    for number in (4, 7):
+        curve = units.values[:, ACTION_UNITS.index(number), 0]
+        assert curve[[0, -1]] == pytest.approx([0.4, 0])
+        assert (np.diff(curve) < 0).all()
+    assert np.count_nonzero(units.values[0]) == 4
+    make_casme2(tmp_path / "raw", [replace(CASME2_CLIPS[0], around=2)], edit=set_cell(2, "ApexFrame", 96))
+    clip = read_data_set("casme2", tmp_path / "raw").clips[0]
+    assert (clip.apex, len(clip.frames)) == (96, 12)
+    with pytest.raises(ValueError, match="the apex is the onset, and the course up to it is unknown"):
+        coded_curves(clip, clip_timing(clip, trim=False, length=None), np.zeros((12, 68, 2)), 2.0)
 
 
 def test_an_apex_that_is_not_a_frame_is_none(tmp_path):
@@ -322,6 +486,71 @@ def test_smic_gets_a_midpoint_apex_only_on_request(tmp_path):
     clip = read_data_set("smic-hs", tmp_path / "set", missing_apex="midpoint").clips[1]
     assert clip.apex == 98
     assert remarks(clip) == [("smic-hs: no apex", "98, halfway from onset to offset (missing_apex: midpoint)")]
+
+
+@pytest.mark.parametrize(("length", "seconds"), [(101, None), (102, "0.51"), (600, "3.00")])
+def test_clips_longer_than_a_micro_expression_are_kept_with_a_remark(length, seconds, tmp_path):
+    clip = read_data_set("casme2", make_casme2(tmp_path / "set", [replace(CASME2_CLIPS[0], length=length)])).clips[0]
+    assert len(clip.frames) == length
+    expected = [(f"{seconds} s from onset to offset", "longer than a micro-expression (0.5 s); kept")]
+    assert remarks(clip) == (expected if seconds else [])
+
+
+@pytest.mark.parametrize("name", ["EP09f", "EP1", "EP03_02f", "EP19_01_2f"])
+def test_clips_of_casme2_may_have_one_number_or_more(name, tmp_path):
+    clips = [replace(CASME2_CLIPS[0], name=name), CASME2_CLIPS[1]]
+    listing = read_data_set("casme2", make_casme2(tmp_path / "set", clips))
+    assert f"sub01_{name}" in named(listing)
+    assert not listing.left_out
+
+
+def test_the_published_workbook_of_casme3_has_no_emotions_and_its_own_tab(tmp_path):
+    root = make_casme3(tmp_path / "set")
+    (root / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx").unlink()
+    head = ["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Expression type", "Objective class"]
+    rows = [[c.subject, c.name, c.onset, c.apex, c.offset, "4+15+R10", "Micro-expression", "VII"] for c in CASME3_CLIPS]
+    rows.append(["spNO.1", "a", 1, 2, 9, 5, "Macro-expression", "II"])
+    path = root / "CAS(ME)3_part_A_v2.xlsx"
+    with pd.ExcelWriter(path) as book:
+        pd.DataFrame(rows, columns=head).to_excel(book, sheet_name="AU+Emotion", index=False)
+        blinks = pd.DataFrame([["spNO.1", "a", 3, 6]], columns=["Subject", "Filename", "Onset", "Offset"])
+        blinks.to_excel(book, sheet_name="eye blink", index=False)
+    path.rename(root / "CAS(ME)3_part_A_v2.xls")
+    listing = read_data_set("casme3", root)
+    assert [(c.name, c.facs, c.emotion) for c in listing.clips] == [
+        ("spNO1_a_3", "4+15+R10", None),
+        ("spNO2_h_96", "4+15+R10", None),
+    ]
+    sheet = "CAS(ME)3_part_A_v2.xls"
+    assert [(r.found, r.done) for r in listing.remarks] == [
+        (f"{sheet}: no column emotion", "left empty"),
+        (f"{sheet}: 1 rows whose Expression type is not Micro-expression", "left out"),
+    ]
+
+
+def test_the_known_rows_of_casme3_are_corrected_or_doubted(tmp_path):
+    clips = [replace(CASME3_CLIPS[0], onset=3 + 2 * i) for i in range(800)]
+
+    def edit(table):
+        table[797][2:5] = [1812, 1824, 0]
+
+    root = tmp_path / "set"
+    make_casme3(root, clips[:1], edit=lambda table: None)
+    sheet = root / "cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx"
+    table = [["Subject", "Filename", "Onset", "Apex", "Offset", "AU", "Objective class", "emotion"]]
+    table += [["spNO.1", "a", c.onset, c.apex, c.offset, "4", 1, "fear"] for c in clips]
+    write_sheet(sheet, table, "label", edit)
+    folder = root / "part_A" / "data" / "part_A_split" / "part_A" / "spNO.1" / "a" / "color"
+    frame = (folder / "3.jpg").read_bytes()
+    for number in range(3, 1850):
+        (folder / f"{number}.jpg").write_bytes(frame if number < 4 else b"")
+    listing = read_data_set("casme3", root)
+    corrected = named(listing)["spNO1_a_1812"]
+    assert (corrected.apex, corrected.offset) == (1824, 1845)
+    what = f"{sheet.name}, row 798, Offset: 0"
+    assert (what, "1845 (tvaranka/meb, and CAS(ME)3_part_A_v2.xls)") in remarks(corrected)
+    doubted = {found for clip in listing.clips for found, _ in remarks(clip) if "doubtful" in found}
+    assert doubted == {f"{sheet.name}, row {row}: doubtful (tvaranka/meb)" for row in (130, 710, 751, 800)}
 
 
 def many(template: Mini, count: int, name: str) -> list[Mini]:
@@ -394,13 +623,14 @@ def test_correct_rows_of_4dme_are_not_exchanged(tmp_path):
 @pytest.mark.parametrize(
     ("code", "facs", "done"),
     [
-        ("R12 or R14", "R12 or R14", "the first of the alternatives is used; the code keeps all"),
-        ("4(k)+7", "4(k)+7", "units marked (k) are used like the others; the code keeps the mark"),
-        ("4\N{FULLWIDTH COMMA}7", "4,7", "4,7: full-width comma replaced"),
-        ("4+24", "4+24", "action units that no network uses are ignored; the code keeps them"),
+        ("R12 or R14", "R12 or R14", "first alternative used; R14 left out"),
+        ("4(k)+7", "4(k)+7", "AU4(k) marked as optional; used like the others"),
+        ("4+24", "4+24", "AU24 left out, because no network uses it"),
         ("?", None, "no FACS code: the coders give none"),
-        ("4+x", None, "no FACS code: FACS code '4+x': expected action units such as 4+L12B or AU4=2.0,L12=1, got 'x'"),
-        ("12B+L12C", None, "no FACS code: FACS code '12B+L12C': AU12: expected one intensity on each side, got two"),
+        ("4+x", "4+x", "'x' left out: no action unit"),
+        ("x", None, "no FACS code: FACS code 'x': expected action units such as 4+L12B or AU4=2.0,L12=1, got 'x'"),
+        ("12B+L12C", "12B+L12C", "left out: AU12: expected one intensity on each side, got two"),
+        ("24+16", "24+16", "AU24, AU16 left out, because no network uses it"),
     ],
 )
 def test_unusual_facs_codes_get_a_remark(code, facs, done, tmp_path):
@@ -408,11 +638,17 @@ def test_unusual_facs_codes_get_a_remark(code, facs, done, tmp_path):
     clip = read_data_set("samm", tmp_path / "set").clips[0]
     assert clip.facs == facs
     assert remarks(clip) == [(f"SAMM_Micro_FACS_Codes_v2.xlsx, row 15, Action Units: {code}", done)]
-    if facs:
-        assert parse_code(facs, alternatives="flag", others="leave_out")
 
 
-@pytest.mark.parametrize("code", ["7B", "L2", "R14A", "R12 + R15", 4, "4+7", "AU 1+2", None])
+def test_a_remark_on_a_code_is_in_the_report_once(tmp_path):
+    make_samm(tmp_path / "set", edit=set_cell(15, "Action Units", "4+24"))
+    record = read_data_set("samm", tmp_path / "set").clips[0]
+    units = coded_curves(record, clip_timing(record, trim=True, length=None), np.zeros((8, 68, 2)), 2.0)
+    assert not units.remarks
+    assert [remark.done for remark in record.remarks] == ["AU24 left out, because no network uses it"]
+
+
+@pytest.mark.parametrize("code", ["7B", "L2", "12R", "R12 + R15", 4, "4\N{FULLWIDTH COMMA}7", "AU 1+2", None])
 def test_usual_facs_codes_get_no_remark(code, tmp_path):
     make_samm(tmp_path / "set", edit=set_cell(15, "Action Units", code))
     clip = read_data_set("samm", tmp_path / "set").clips[0]
@@ -619,7 +855,7 @@ def test_unreadable_sheets_are_named(suffix, tmp_path):
     make_casme2(tmp_path / "set")
     sheet = tmp_path / f"broken{suffix}"
     sheet.write_bytes(b"\xff\xfe\x81 no sheet")
-    with pytest.raises(UserError, match=rf"broken\{suffix}: expected a readable .*") as caught:
+    with pytest.raises(UserError, match=rf"broken\{suffix}: expected the columns .*") as caught:
         read_data_set("casme2", tmp_path / "set", sheet=sheet)
     assert "\n" not in str(caught.value)
 
@@ -665,13 +901,21 @@ def test_blank_rows_count_and_further_columns_may_repeat(tmp_path):
     assert len(listing.clips) == 3
 
 
-def test_a_workbook_without_the_documented_tab_is_named(tmp_path):
+def test_a_workbook_without_the_documented_tab_is_read_where_one_tab_has_the_columns(tmp_path):
     make_samm(tmp_path / "set")
     path = tmp_path / "set" / "SAMM_Micro_FACS_Codes_v2.xlsx"
     book = openpyxl.load_workbook(path)
     book["MICRO_ONLY"].title = "micro"
     book.save(path)
-    with pytest.raises(UserError, match="expected the sheet 'MICRO_ONLY', found ALL, micro"):
+    assert len(read_data_set("samm", tmp_path / "set").clips) == 3
+    book.copy_worksheet(book["micro"]).title = "copy"
+    book.save(path)
+    with pytest.raises(UserError, match="expected the sheet 'MICRO_ONLY', or one with .*, found micro, copy"):
+        read_data_set("samm", tmp_path / "set")
+    del book["copy"], book["micro"]
+    book.create_sheet("notes")
+    book.save(path)
+    with pytest.raises(UserError, match="expected the sheet 'MICRO_ONLY', or one with .*, found ALL, notes"):
         read_data_set("samm", tmp_path / "set")
 
 
@@ -840,6 +1084,24 @@ def test_videos_have_their_own_frame_rate_and_count_from_0(tmp_path):
     assert bob.onset is None
     assert "unreadable" in reasons(listing)["cut"]
     assert read_data_set("video", tmp_path / "bob_1.mp4").clips[0].name == "bob_1"
+
+
+def test_videos_in_subfolders_are_named_after_them(tmp_path):
+    root = tmp_path / "CASME2_compressed"
+    for folder in ("sub01", "sub02", "__MACOSX"):
+        (root / folder).mkdir(parents=True)
+    for name in ("sub01/EP02_01f", "sub01/EP10_2", "sub02/EP02_01f"):
+        write_video(root / f"{name}.mp4")
+    write_video(root / "__MACOSX" / "x.mp4")
+    np.save(root / "sub02" / "EP02_01f.npy", face_landmarks())
+    write_sheet(root / "annotations.csv", [["name", "onset", "offset", "facs"], ["sub02_EP02_01f", 0, 6, "R12"]])
+    clips = read_data_set("video", root).clips
+    assert [(clip.name, clip.subject, clip.facs) for clip in clips] == [
+        ("sub01_EP02_01f", "sub01", None),
+        ("sub01_EP10_2", "sub01", None),
+        ("sub02_EP02_01f", "sub02", "R12"),
+    ]
+    assert clips[2].landmarks == root / "sub02" / "EP02_01f.npy"
 
 
 # --- real clips -------------------------------------------------------------------------------------------------------

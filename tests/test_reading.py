@@ -1,3 +1,4 @@
+import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from output.video import write_video
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (20, 24, 3), np.uint8)
+OPAQUE = np.full(RGB.shape[:2], 255, np.uint8)
 VIDEO = np.stack([np.full((32, 32, 3), 30 * t, np.uint8) for t in range(7)])
 
 
@@ -21,8 +23,8 @@ def test_frames_come_in_natural_order(tmp_path):
     ("name", "stored", "expected"),
     [
         ("grey.png", RGB[..., 0], RGB[..., :1]),
-        ("grey_alpha.png", RGB[..., :2], RGB[..., :1]),
-        ("rgba.png", np.dstack([RGB, RGB[..., :1]]), RGB),
+        ("grey_alpha.png", np.dstack([RGB[..., 0], OPAQUE]), RGB[..., :1]),
+        ("rgba.png", np.dstack([RGB, OPAQUE]), RGB),
         ("grey16.png", RGB[..., 0].astype(np.uint16) * 257, RGB[..., :1]),
         ("rgb.bmp", RGB, RGB),
         ("rgb16.tif", RGB.astype(np.uint16) * 257, RGB),
@@ -66,9 +68,21 @@ def test_strips_are_cut_into_frames_with_the_ratio_of_frame_shape(tmp_path):
     np.testing.assert_array_equal(frames, VIDEO)
     halves = list(read_frames(open_clip(tmp_path / "strip.png"), (64, 32, 3)))
     assert len(halves) == 14
-    iio.imwrite(tmp_path / "odd.png", np.zeros((32, 65, 3), np.uint8))
-    with pytest.raises(ClipError, match="65 x 32 cannot be cut into 2 equal frames"):
-        list(read_frames(open_clip(tmp_path / "odd.png"), None))
+
+
+def test_a_landscape_photograph_is_one_frame_and_not_a_strip(tmp_path):
+    for width, height in ((192, 108), (90, 60), (128, 64), (65, 32)):
+        photograph = cv2.resize(RNG.integers(0, 256, (4, 8, 3), np.uint8), (width, height))
+        iio.imwrite(tmp_path / "photo.png", photograph)
+        frames = list(read_frames(open_clip(tmp_path / "photo.png"), (64, 64, 3)))
+        np.testing.assert_array_equal(frames, [photograph])
+
+
+def test_a_strip_of_frames_that_change_a_little_is_cut(tmp_path):
+    picture = cv2.resize(RNG.integers(0, 256, (6, 6, 3), np.uint8), (40, 40))
+    moving = [picture[4:36, 4 - shift : 36 - shift] for shift in range(4)]
+    iio.imwrite(tmp_path / "strip.png", np.concatenate(moving, axis=1))
+    np.testing.assert_array_equal(list(read_frames(open_clip(tmp_path / "strip.png"), None)), moving)
 
 
 def test_a_single_image_is_a_clip_of_one_frame(tmp_path):
@@ -89,10 +103,34 @@ def test_hidden_files_and_other_types_are_ignored(tmp_path):
     assert [len(clip.frames) for clip in clips] == [1, 1]
 
 
-def test_an_empty_folder_is_an_error_that_names_it(tmp_path):
+def test_a_folder_without_frames_is_an_error_that_names_it(tmp_path):
     (tmp_path / "s1" / "micro").mkdir(parents=True)
     with pytest.raises(ClipError, match=r"s1: expected frames .*, found micro"):
         find_clips(tmp_path)
+
+
+@pytest.mark.parametrize("inner", ["micro/1.png", "micro.mp4"])
+def test_clips_one_level_too_deep_are_named_with_the_way_to_prepare_them(tmp_path, inner):
+    (tmp_path / "s1" / inner).parent.mkdir(parents=True)
+    (tmp_path / "s1" / inner).write_bytes(b"x")
+    with pytest.raises(ClipError, match=r"found the clip micro.* one level too deep; .*root_dir=.*s1$"):
+        find_clips(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["@eaDir", "__MACOSX", "$RECYCLE.BIN", "System Volume Information", "new folder"])
+def test_leftovers_beside_clips_are_counted_and_ignored(tmp_path, caplog, name):
+    (tmp_path / "a").mkdir()
+    iio.imwrite(tmp_path / "a" / "1.png", RGB)
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "desktop.ini").write_bytes(b"")
+    (tmp_path / "Thumbs.db").write_bytes(b"")
+    (tmp_path / "gone").symlink_to(tmp_path / "unmounted" / "gone")
+    for _ in range(2):
+        assert [clip.name for clip in find_clips(tmp_path)] == ["a"]
+    (line,) = caplog.messages
+    assert line.startswith(f"{tmp_path}: 3 ignored: ")
+    assert f"gone (a link to {tmp_path}/unmounted/gone, which does not exist)" in line
+    assert f"{name} (" in line
 
 
 @pytest.mark.parametrize(
@@ -125,5 +163,8 @@ def test_broken_files_are_errors_that_name_them(tmp_path):
     with pytest.raises(ClipError, match=r"absent: no such clip"):
         open_clip(tmp_path / "absent")
     iio.imwrite(tmp_path / "float.tif", RGB.astype(np.float32))
-    with pytest.raises(ClipError, match="expected 8 or 16 bits per channel, got float32"):
+    iio.imwrite(tmp_path / "float_grey.tif", RGB[..., 0].astype(np.float32))
+    with pytest.raises(ClipError, match="float.tif: unreadable image .* 8-bit PNG"):
         read_image(tmp_path / "float.tif")
+    with pytest.raises(ClipError, match="expected 8 or 16 bits per channel, got 32; save it as an 8-bit PNG"):
+        read_image(tmp_path / "float_grey.tif")

@@ -34,7 +34,7 @@ def imports(tree: ast.AST) -> set[str]:
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "modules": {"torch", "torchvision", "modules", "config"},
-    "faces": {"numpy", "cv2", "scipy", "skimage", "faces", "face_alignment", "feat", "torch"},
+    "faces": {"numpy", "cv2", "scipy", "skimage", "faces", "face_alignment", "feat", "torch", "errors", "parsing"},
     "config": {"pydantic", "yaml", "config", "errors"},
 }
 NO_STANDARD = {"modules": {"os", "sys", "argparse", "logging", "pathlib", "io", "json", "csv", "random", "subprocess"}}

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -19,12 +20,15 @@ from config.load import load_config
 from core.checkpoints import read_checkpoint
 from core.devices import seed_step
 from core.models import build_model, initial_model
+from core.optimisation import non_finite_entries
+from core.progress import Progress
 from core.stop_signal import StopSignal
-from errors import UserError
 from frames_dataset import FramesDataset
 from modules.model import MotionModel
+from modules.tps.model import TPSModel
 from tests import option_probes
-from train import Job, Trainer, training_pairs
+from train import training_pairs
+from trainer import Job, Trainer
 
 ROOT = Path(__file__).parents[1]
 
@@ -159,7 +163,7 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
             os.kill(os.getpid(), number)
         return augment(*arguments, **settings)
 
-    monkeypatch.setattr("train.augment", interrupting)
+    monkeypatch.setattr("trainer.augment", interrupting)
     before = signal.getsignal(number)
     assert train(experiment, tmp_path / "log", *arguments) == 128 + number
     assert signal.getsignal(number) == before
@@ -171,6 +175,92 @@ def test_a_signal_finishes_the_step_saves_and_says_how_to_go_on(
     assert len(steps) == 6
     last = "00000001-checkpoint.pth.tar"
     assert same(read_checkpoint(interrupted.parent / last), read_checkpoint(run_folder(tmp_path / "whole") / last))
+
+
+def stopped_after(step: int, experiment: Path, log_dir: Path, monkeypatch, *arguments: str) -> Path:
+    """Checkpoint of a run that is stopped in its step of this number, from 1."""
+    steps = []
+
+    def interrupting(*arguments, **settings):
+        steps.append(1)
+        if len(steps) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return augment(*arguments, **settings)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.augment", interrupting)
+        assert train(experiment, log_dir, *arguments) == 128 + signal.SIGTERM
+    return run_folder(log_dir) / "interrupted-checkpoint.pth.tar"
+
+
+@pytest.fixture
+def drawn_pairs(monkeypatch) -> list[tuple[int, int]]:
+    """Epochs and indices of the pairs that are drawn."""
+    drawn: list[tuple[int, int]] = []
+    draw = FramesDataset.__getitem__
+    monkeypatch.setattr(FramesDataset, "__getitem__", lambda self, item: drawn.append(tuple(item)) or draw(self, item))
+    return drawn
+
+
+@posix
+@pytest.mark.parametrize("old", [False, True])
+def test_a_resumed_epoch_with_a_larger_batch_trains_the_rest_of_its_pairs(
+    clips_root, write_experiment, tmp_path, monkeypatch, caplog, drawn_pairs, old
+):
+    arguments = ["--set", "train_params.num_repeats=6", "--set", "train_params.num_epochs=1"]
+    experiment = write_experiment(clips_root, train_params__batch_size=1)
+    interrupted = stopped_after(5, experiment, tmp_path / "log", monkeypatch, *arguments)
+    if old:  # as written before pairs were counted
+        contents = read_checkpoint(interrupted)
+        torch.save({key: contents[key] for key in contents if key not in ("pairs", "total_steps")}, interrupted)
+    caplog.set_level("INFO")
+    larger = ["--set", "train_params.batch_size=3", "--checkpoint", str(interrupted)]
+    assert train(experiment, tmp_path / "unused", *arguments, *larger) == 0
+    assert len(drawn_pairs) == len(set(drawn_pairs)) == 5 + 2 * 3
+    assert "resumes after 5 of 12 pairs, 2 steps remain; pairs left out because they fill no batch: 1" in caplog.text
+    lines = [json.loads(line) for line in (interrupted.parent / "stats.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == list(range(7))
+
+
+def test_resuming_from_an_earlier_checkpoint_logs_no_step_twice_and_keeps_what_it_writes(
+    clips_root, write_experiment, tmp_path, caplog
+):
+    experiment = write_experiment(clips_root, train_params__num_epochs=4)
+    train(experiment, tmp_path / "log")
+    folder = run_folder(tmp_path / "log")
+    with (folder / "stats.jsonl").open("a") as stats:
+        stats.write('{"epoch": 3, "st')  # as a kill leaves it
+    caplog.set_level("INFO")
+    first = str(folder / "00000000-checkpoint.pth.tar")
+    arguments = ["--set", "train_params.num_epochs=2", "--set", "train_params.keep_checkpoints=1"]
+    assert train(experiment, tmp_path / "log", *arguments, "--checkpoint", first) == 0
+    lines = [json.loads(line) for line in (folder / "stats.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["step"]) for line in lines] == [(0, 0), (0, 1), (1, 2), (1, 3)]
+    names = sorted(path.name for path in folder.glob("*.pth.tar"))
+    assert names == [f"0000000{epoch}-checkpoint.pth.tar" for epoch in (1, 2, 3)]
+    assert "config.yaml keeps the first settings; train_params.num_epochs, train_params.keep_ch" in caplog.text
+    assert load_config(folder / "config.yaml").config.train_params.num_epochs == 4
+    assert load_config(folder / "config-from-epoch-00000001.yaml").config.train_params.num_epochs == 2
+
+
+def test_resuming_with_the_same_settings_writes_no_second_config(clips_root, write_experiment, tmp_path):
+    experiment = write_experiment(clips_root)
+    train(experiment, tmp_path / "log")
+    folder = run_folder(tmp_path / "log")
+    before = (folder / "config.yaml").stat().st_mtime_ns
+    assert train(experiment, tmp_path, "--checkpoint", str(folder / "00000000-checkpoint.pth.tar")) == 0
+    assert [path.name for path in folder.glob("*.yaml")] == ["config.yaml"]
+    assert (folder / "config.yaml").stat().st_mtime_ns == before
+
+
+def test_checkpoints_within_an_epoch_are_written_every_few_minutes(clips_root, write_experiment, tmp_path):
+    arguments = ["--set", "train_params.num_epochs=1", "--set", "train_params.num_repeats=4"]
+    experiment = write_experiment(clips_root, train_params__checkpoint_minutes=1e-9)
+    train(experiment, tmp_path / "log", *arguments)
+    within = read_checkpoint(run_folder(tmp_path / "log") / "interrupted-checkpoint.pth.tar")
+    assert [within[key] for key in ("epoch", "step", "pairs", "total_steps")] == [-1, 4, 8, 4]
+    train(experiment, tmp_path / "rarely", *arguments, "--set", "train_params.checkpoint_minutes=null")
+    assert not (run_folder(tmp_path / "rarely") / "interrupted-checkpoint.pth.tar").exists()
 
 
 @posix
@@ -193,7 +283,7 @@ def test_a_process_that_is_asked_to_end_saves_first(clips_root, write_experiment
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(
-    clips_root, write_experiment, tmp_path, monkeypatch, value
+    clips_root, write_experiment, tmp_path, monkeypatch, caplog, value
 ):
     experiment = write_experiment(clips_root, train_params__num_epochs=4)
     original = Trainer._step
@@ -204,15 +294,68 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_names_itself(
         return original(self, batch, epoch, step)
 
     monkeypatch.setattr(Trainer, "_step", broken)
-    with pytest.raises(
-        UserError, match=r"epoch 2, step 0: pixel, warp_loss is not finite; resume from the last checkpoint"
-    ):
-        run.run(run.parse_arguments(["--config", str(experiment), "--log-dir", str(tmp_path / "log")]))
-    names = sorted(path.name for path in run_folder(tmp_path / "log").glob("*.pth.tar"))
-    assert names == ["00000000-checkpoint.pth.tar", "00000001-checkpoint.pth.tar"]
+    assert train(experiment, tmp_path / "log") == 2
+    last = run_folder(tmp_path / "log") / "00000001-checkpoint.pth.tar"
+    message = rf"epoch 2, step 0: pixel, warp_loss is not finite; resume from the last checkpoint, {last}, with a lower"
+    assert re.search(message, one_error(caplog))
+    assert_finite_checkpoints(last.parent, ["00000000-checkpoint.pth.tar", "00000001-checkpoint.pth.tar"])
+
+
+def test_a_gradient_that_is_not_finite_stops_the_run_before_the_step(
+    clips_root, write_experiment, tmp_path, monkeypatch, caplog
+):
+    losses = TPSModel.losses
+
+    def broken(self, batch, epoch):
+        terms, generated = losses(self, batch, epoch)
+        weight = next(self.inpainting_network.parameters())
+        return terms | {"root": (0 * weight.flatten()[0]).abs().sqrt() * (epoch == 1)}, generated
+
+    monkeypatch.setattr(TPSModel, "losses", broken)
+    assert train(write_experiment(clips_root), tmp_path / "log") == 2
+    assert "epoch 0, step 0: the gradient of optimizer is not finite; no checkpoint" in one_error(caplog)
+
+
+@pytest.mark.parametrize("freq", [1, 5])
+def test_weights_that_break_in_the_last_step_of_an_epoch_are_not_saved(
+    clips_root, write_experiment, tmp_path, monkeypatch, caplog, freq
+):
+    step = torch.optim.Adam.step
+    done = []
+
+    def breaking(self, *arguments, **settings):
+        step(self, *arguments, **settings)
+        done.append(1)
+        if len(done) == 4:
+            self.param_groups[0]["params"][0].data.view(-1)[0] = torch.nan
+
+    monkeypatch.setattr(torch.optim.Adam, "step", breaking)
+    arguments = ["--set", f"train_params.checkpoint_freq={freq}"]
+    assert train(write_experiment(clips_root), tmp_path / "log", *arguments) == 2
+    folder = run_folder(tmp_path / "log")
+    error = one_error(caplog)
+    assert re.search("00000001-checkpoint.pth.tar: .* is not finite and is not saved", error)
+    assert (str(folder / "00000000-checkpoint.pth.tar") if freq == 1 else "no checkpoint is written yet") in error
+    assert_finite_checkpoints(folder, ["00000000-checkpoint.pth.tar"] if freq == 1 else [])
+
+
+@pytest.mark.parametrize("rate", ["1e300", "1e38"])
+def test_a_learning_rate_that_breaks_the_weights_ends_in_one_line(clips_root, write_experiment, tmp_path, caplog, rate):
+    assert train(write_experiment(clips_root), tmp_path, "--set", f"train_params.lr_generator={rate}") == 2
+    assert "is not finite; no checkpoint is written yet; start again with a lower learning rate" in one_error(caplog)
+
+
+def one_error(caplog) -> str:
+    """The message of the one error that was logged, which is one line."""
+    (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert "\n" not in error
+    return error
+
+
+def assert_finite_checkpoints(folder: Path, names: list[str]) -> None:
+    assert sorted(path.name for path in folder.glob("*.pth.tar")) == names
     for name in names:
-        contents = read_checkpoint(run_folder(tmp_path / "log") / name)
-        assert all(torch.isfinite(value).all() for value in contents["inpainting_network"].values())
+        assert non_finite_entries(read_checkpoint(folder / name)) == []
 
 
 @pytest.fixture
@@ -275,17 +418,18 @@ def test_random_numbers_differ_between_seeds_epochs_steps_and_devices():
             ["--set", "train_params.loss_weights.perceptual=[1]", "--set", "train_params.perceptual_network=absent"],
             "absent",
         ),
+        (["--set", "train_params.num_nodes=2"], "num_nodes: 2 machines need a launcher"),
+        (["--log-dir", __file__], "test_train.py: expected a folder for --log-dir"),
+        (["--log-dir", f"{__file__}/log"], "test_train.py: expected a folder for --log-dir"),
         (["--set", "dataset_params.root_dir=nowhere"], "nowhere: no such folder of clips"),
-        (["--checkpoint", "nowhere.pth.tar"], "nowhere.pth.tar: expected a readable checkpoint file"),
+        (["--checkpoint", "nowhere.pth.tar"], "nowhere.pth.tar: no such file; correct the path"),
     ],
 )
 def test_what_cannot_be_trained_says_why_in_one_line(
     clips_root, write_experiment, tmp_path, caplog, arguments, message
 ):
     assert train(write_experiment(clips_root), tmp_path / "log", *arguments) == 2
-    (error,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert message in error
-    assert "\n" not in error
+    assert message in one_error(caplog)
 
 
 def test_the_warp_family_has_nothing_to_train(clips_root, tmp_path, caplog):
@@ -366,7 +510,7 @@ def gradients(rank: int, world_size: int, config_path: str, folder: str) -> None
         entry.optimizer.zero_grad = lambda: None
         entry.optimizer.step = lambda *args, **kwargs: None
         entry.clip_norm.clear()
-    trainer._train_epoch(0, 0, StopSignal(), None, None)
+    trainer._train_epoch(Progress(), StopSignal(), None, None)
     if rank == 0:
         found = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
         torch.save(found, Path(folder) / f"gradients-{world_size}.pt")

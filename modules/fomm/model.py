@@ -78,7 +78,7 @@ class FommModel(MotionModel):
         if not isinstance(state, Mapping) or first not in state:
             return {}
         channels = self.kp_detector.state_dict()[first].shape[1] - (self.kp_detector.prior != "none")
-        with_map = state[first].shape[1] != channels
+        with_map = state[first].shape[1:2] != (channels,)
         return {"prior": "awp" if "learn.weight" in state else "ewp" if with_map else "none"}
 
     # --- motion and generation ---------------------------------------------------------------------------------------

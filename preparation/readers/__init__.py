@@ -1,8 +1,8 @@
 """Reads data sets of micro-expressions as researchers receive them, one record per clip.
 
 `data_sets` describes the published data sets in the terms of `description`, and `coded` reads them; `loose` reads
-folders and videos of any other origin. `sheets` reads tables, `layout` finds folders and frames, `labels` checks tables
-against frames.
+folders and videos of any other origin. `finding` finds tables, `cells` reads their cells, `sheets` their columns;
+`layout` finds folders and frames, `labels` checks tables against frames.
 """
 
 import re
@@ -35,8 +35,8 @@ def read_data_set(
     Args:
         kind: one of `KINDS`.
         root: folder of the unpacked data set, or of one of its releases; for `video` also a single video.
-        sheet: the coding sheet, or the table of labels of loose clips; None: found by its documented name in `root`,
-            beside it or beside the clips.
+        sheet: the coding sheet, or the table of labels of loose clips; None: found by its documented name, or else by
+            its columns, in `root`, beside it or beside the clips.
         release: name of a folder above the clips, for a `root` with several releases (such as raw and cropped).
         fps: frames per second of loose clips that carry no frame rate; the data sets have their own.
         missing_apex: treatment of an apex that the release does not give or that lies outside the movement.

@@ -1,6 +1,6 @@
 """Reads data sets that `data_sets` describes, with or without a coding sheet."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -8,10 +8,16 @@ from pathlib import Path
 from clips.reading import ClipError, read_image
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
-from preparation.readers.description import Columns, DataSet, FolderKey, KnownError, KnownExchange, folder_key
+from preparation.readers.description import (
+    Columns,
+    DataSet,
+    FolderKey,
+    folder_key,
+)
 from preparation.readers.labels import (
     MissingApex,
-    in_order,
+    check_duration,
+    check_span,
     read_facs,
     read_movement,
     read_rate,
@@ -27,12 +33,8 @@ from preparation.readers.layout import (
     read_frames_of,
     subfolders,
 )
-from preparation.readers.sheets import Row, Unreadable, find_parts, find_sheet, merge_repeats, read_sheet
-
-Labelled = tuple[ClipFolder, Row]
-FramesOf = Callable[[ClipFolder], Frames]
-RowFits = Callable[[ClipFolder, Row], bool]
-"""Tests that onset, apex and offset of a row are in order and that the folder has these frames."""
+from preparation.readers.matching import match_rows, read_rows
+from preparation.readers.sheets import Row, Unreadable
 
 
 def read_coded(
@@ -54,17 +56,21 @@ def read_coded(
         above = {parent for part in chosen for parent in part.path.parents if parent.is_relative_to(root)}
         inside = {root, *subfolders(root), *above, *(part.path for part in chosen)}
         places = (inside, {root.resolve().parent})
-        rows, remarks = _read_rows(data_set, data_set.columns, places, sheet)
-        clips, unmatched = _match_rows(data_set, data_set.columns, rows, folders, frames_of)
+        rows, remarks = read_rows(data_set, data_set.columns, places, sheet)
+        clips, unmatched = match_rows(data_set, data_set.columns, rows, folders, frames_of)
         left_out += unmatched
     elif sheet is not None:
         raise UserError(f"{sheet}: expected no sheet, because the labels of {data_set.kind} are its folder names")
     records = []
     for folder, row in clips:
-        try:
-            records.append(_clip_record(data_set, folder, row, frames_of(folder), missing_apex))
-        except Unreadable as reason:
-            left_out.append(LeftOut(row.where if row else folder.name, str(reason)))
+        same_row: list[ClipRecord] = []
+        for number, described in _movements(data_set, row):
+            try:
+                record = _clip_record(described, folder, row, frames_of(folder), missing_apex)
+                same_row.append(record if number == 1 else replace(record, name=f"{record.name}_{number}"))
+            except Unreadable as reason:
+                left_out.append(LeftOut(row.where if row else folder.name, str(reason)))
+        records += _with_other_movements(same_row)
     return Listing(tuple(records), tuple(left_out), remarks)
 
 
@@ -81,109 +87,26 @@ def _folders_by_key(
     return {key: same[0] for key, same in alike.items() if len(same) == 1}, left_out
 
 
-# --- rows -------------------------------------------------------------------------------------------------------------
+def _movements(data_set: DataSet, row: Row | None) -> Iterator[tuple[int, DataSet]]:
+    """Movements of a row, counted from 1, each with the data set in whose description its columns are the only ones."""
+    yield 1, data_set
+    columns = data_set.columns
+    if row is None or columns is None:
+        return
+    for number, movement in enumerate(columns.further, 2):
+        if row.text(movement.onset) is not None or row.text(movement.offset) is not None:
+            yield number, replace(data_set, columns=replace(columns, movement=movement))
 
 
-def _read_rows(
-    data_set: DataSet, columns: Columns, places: Sequence[Iterable[Path]], given: Path | None
-) -> tuple[list[Row], tuple[Remark, ...]]:
-    """Rows of micro-expressions in the coding sheet, with one spelling per emotion."""
-    remarks: tuple[Remark, ...] = ()
-    if data_set.sheet_parts is not None and given is None:
-        paths = find_parts(places, data_set.sheet_parts)
-    else:
-        path, remarks = find_sheet(places, data_set.sheets, given)
-        paths = [path]
-    rows = []
-    for path in paths:
-        sheet = read_sheet(path, columns.names, tab=data_set.tab)
-        micro = [row for row in sheet.rows if _is_micro(row, columns)]
-        remarks += sheet.remarks
-        if columns.only is not None and len(micro) < len(sheet.rows):
-            others = len(sheet.rows) - len(micro)
-            found = f"{path.name}: {others} rows whose {columns.only[0]} is not {columns.only[1]}"
-            remarks += (Remark(found, "left out"),)
-        rows += micro
-    for wrong, right in data_set.spellings.items():
-        why = f"{right}, as in other rows"
-        rows = [r.with_cell(columns.emotion, right, why) if r.text(columns.emotion) == wrong else r for r in rows]
-    return rows, remarks
-
-
-def _is_micro(row: Row, columns: Columns) -> bool:
-    if columns.only is None or columns.only[0] not in row.cells:
-        return True
-    return row.cells[columns.only[0]].casefold() == columns.only[1].casefold()
-
-
-def _match_rows(
-    data_set: DataSet, columns: Columns, rows: Sequence[Row], folders: dict[FolderKey, ClipFolder], frames_of: FramesOf
-) -> tuple[list[Labelled], list[LeftOut]]:
-    """Match rows to the folders of their frames; known errors are corrected, repeated rows are merged."""
-    keys = [columns.row_key(row) for row in rows]
-    named = set(keys)
-    labelled = [(folders[key], row) for key, row in zip(keys, rows, strict=True) if key in folders]
-    left_out = [
-        LeftOut(row.where, f"no folder {'/'.join(columns.folder_names(row))}")
-        for key, row in zip(keys, rows, strict=True)
-        if key not in folders
-    ]
-    if not data_set.recordings:
-        where = " and ".join(sorted({row.sheet for row in rows}))
-        left_out += [LeftOut(folders[key].name, f"no row in {where}") for key in folders if key not in named]
-
-    def fits(folder: ClipFolder, row: Row) -> bool:
-        try:
-            return in_order(row, columns.movement, frames_of(folder).numbers)
-        except Unreadable:
-            return False
-
-    for exchange in data_set.exchanges:
-        labelled = _exchange_rows(exchange, labelled, fits)
-    for error in data_set.errors:
-        labelled = [(folder, _correct_row(error, folder, row, fits)) for folder, row in labelled]
-    single, contradictory = _merge_repeated_rows(labelled, data_set, columns)
-    return single, left_out + contradictory
-
-
-def _exchange_rows(exchange: KnownExchange, labelled: list[Labelled], fits: RowFits) -> list[Labelled]:
-    """Swap the folders of two rows that are known to be exchanged, if both rows then fit."""
-    places = [place for index in exchange.indices for place, (_, row) in enumerate(labelled) if row.index == index]
-    if len(places) != 2:
-        return labelled
-    (folder, row), (other_folder, other) = (labelled[place] for place in places)
-    if fits(folder, row) or fits(other_folder, other) or not (fits(other_folder, row) and fits(folder, other)):
-        return labelled
-    exchanged = list(labelled)
-    for place, now, changed, was in ((places[0], other_folder, row, folder), (places[1], folder, other, other_folder)):
-        remark = Remark(f"{changed.where}: folder {was.name}", f"{now.name}: exchanged ({exchange.source})")
-        exchanged[place] = (now, replace(changed, remarks=(*changed.remarks, remark)))
-    return exchanged
-
-
-def _correct_row(error: KnownError, folder: ClipFolder, row: Row, fits: RowFits) -> Row:
-    """The row with a known error corrected, if it then fits."""
-    if row.index != error.index or fits(folder, row):
-        return row
-    corrected = row.with_cell(error.column, str(error.value), f"{error.value} ({error.source})")
-    return corrected if fits(folder, corrected) else row
-
-
-def _merge_repeated_rows(
-    labelled: Sequence[Labelled], data_set: DataSet, columns: Columns
-) -> tuple[list[Labelled], list[LeftOut]]:
-    """One row per clip: equal rows are merged, clips with contradictory rows are left out."""
-    alike: dict[tuple[str, ...], list[Labelled]] = {}
-    for folder, row in labelled:
-        part = (row.cells[columns.movement.onset],) if data_set.recordings else ()
-        alike.setdefault((str(folder.path), *part), []).append((folder, row))
-    single, left_out = [], []
-    for same in alike.values():
-        try:
-            single.append((same[0][0], merge_repeats([row for _, row in same])))
-        except Unreadable as reason:
-            left_out.append(LeftOut(same[0][0].name, str(reason)))
-    return single, left_out
+def _with_other_movements(records: Sequence[ClipRecord]) -> list[ClipRecord]:
+    """Records of one row; the first names the others."""
+    if len(records) < 2:
+        return list(records)
+    first, *others = records
+    remarks = tuple(
+        Remark(f"another movement from {other.onset} to {other.offset}", f"clip {other.name}") for other in others
+    )
+    return [replace(first, remarks=(*first.remarks, *remarks)), *others]
 
 
 # --- records ----------------------------------------------------------------------------------------------------------
@@ -236,7 +159,8 @@ def _from_folder_names(
     if data_set.emotion_level is not None:
         record = replace(record, emotion=folder.parts[data_set.emotion_level].lower())
     found = f"{data_set.kind}: no apex"
-    return with_movement(record, without_apex(found, None, numbers[0], numbers[-1], numbers, missing_apex))
+    movement = without_apex(found, None, numbers[0], numbers[-1], numbers, missing_apex)
+    return check_duration(with_movement(record, movement))
 
 
 def _from_row(
@@ -255,7 +179,9 @@ def _from_row(
     if columns.row_key(row) == folder_key(written) and written != columns.folder_names(row):
         found = f"{row.where}: {'/'.join(columns.folder_names(row))}"
         remarks += (Remark(found, f"matched to folder {folder.name}, which differs in case or padding only"),)
-    record = with_movement(replace(record, remarks=remarks), movement)
+    if columns.span is not None:
+        remarks += check_span(row, *columns.span, movement, record.frame_numbers)
+    record = check_duration(with_movement(replace(record, remarks=remarks), movement))
     record = replace(record, emotion=row.text(columns.emotion), facs=facs, remarks=(*record.remarks, *facs_remarks))
     if not data_set.recordings:
         return record

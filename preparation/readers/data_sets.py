@@ -6,7 +6,14 @@ out or lose their apex, and the listing reports them. `docs/adding_a_data_set.md
 """
 
 from clips.files import normalised_name
-from preparation.readers.description import Columns, DataSet, Identity, KnownError, KnownExchange
+from preparation.readers.description import (
+    Columns,
+    DataSet,
+    Identity,
+    KnownDoubt,
+    KnownError,
+    KnownExchange,
+)
 from preparation.readers.labels import MovementColumns
 from preparation.readers.layout import Layout
 from preparation.readers.sheets import Unreadable
@@ -67,7 +74,7 @@ def _check_subject(parts: tuple[str, ...], subject: str) -> None:
 
 CASME2 = DataSet(
     kind="casme2",
-    layout=Layout((r"sub\d+", r"EP\d+(_\d+)+[a-z]*"), "sub01/EP02_01f/img46.jpg", frame=r"((reg|crop)_)?img\d+"),
+    layout=Layout((r"sub\d+", r"EP\d+(_\d+)*[a-z]*"), "sub01/EP02_01f/img46.jpg", frame=r"((reg|crop)_)?img\d+"),
     identify=_casme2,
     key_levels=(0, 1),
     fps=200,
@@ -122,8 +129,14 @@ SMIC_HS_E = DataSet(
     key_levels=(1,),
     fps=100,
     colour=True,
-    sheets=("SMIC-HS-E_annotation_2019.xlsx",),
-    columns=Columns(folder=("{Filename}",), movement=MovementColumns("OnsetF", None, "OffsetF"), emotion="Emotion"),
+    sheets=("SMIC-HS-E_annotation_2019.xlsx", "SMIC-HS-E_annotation.xlsx"),
+    columns=Columns(
+        folder=("{Filename}",),
+        movement=MovementColumns("OnsetF", None, "OffsetF"),
+        emotion="Emotion",
+        further=tuple(MovementColumns(f"Onset{i}F", None, f"Offset{i}F") for i in (2, 3)),
+        span=("FirstF", "LastF"),
+    ),
 )
 
 CASME3 = DataSet(
@@ -141,9 +154,12 @@ CASME3 = DataSet(
         emotion="emotion",
         facs="AU",
         only=("Expression type", "Micro-expression"),
+        optional=("emotion",),
     ),
     recordings=True,
     spellings={"Others": "others"},
+    errors=(KnownError(796, "Offset", 1845, f"{_MEB}, and CAS(ME)3_part_A_v2.xls"),),
+    doubts=tuple(KnownDoubt(index, _MEB) for index in (128, 708, 749, 798)),
 )
 
 MMEW = DataSet(

@@ -1,5 +1,6 @@
 """Description of a data set of micro-expressions: its folders, its coding sheet, its names and its known errors."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from string import Formatter
@@ -44,6 +45,19 @@ class KnownError:
 
 
 @dataclass(frozen=True)
+class KnownDoubt:
+    """A row of the published sheet that is known to be doubtful, without a correct value; it gets a remark.
+
+    Attributes:
+        index: of the row, see `Row.index`.
+        source: origin of the doubt, for messages.
+    """
+
+    index: int
+    source: str
+
+
+@dataclass(frozen=True)
 class KnownExchange:
     """Two rows whose clips are exchanged; they are swapped only where neither row fits its frames and the swap does.
 
@@ -64,7 +78,11 @@ class Columns:
         folder: folder name at each of `DataSet.key_levels`, a template with names of columns in braces.
         movement: columns of onset, apex and offset.
         emotion, facs, fps: columns; None: the sheet has no such column.
-        only: a column of some editions, and the text in it that marks micro-expressions.
+        only: a column of some editions, and the text in it that marks micro-expressions. Known errors are those of
+            the other editions.
+        optional: columns among the above that some editions lack.
+        further: columns of second and third movements of a clip, in some editions.
+        span: columns of the first and the last frame of a clip, in some editions.
     """
 
     folder: tuple[str, ...]
@@ -73,17 +91,29 @@ class Columns:
     facs: str | None = None
     fps: str | None = None
     only: tuple[str, str] | None = None
+    optional: tuple[str, ...] = ()
+    further: tuple[MovementColumns, ...] = ()
+    span: tuple[str, str] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:
         """Columns that the sheet must have."""
         folder = [name for part in self.folder for _, name, _, _ in Formatter().parse(part) if name]
         others = (self.movement.onset, self.movement.apex, self.movement.offset, self.emotion, self.facs, self.fps)
-        return tuple(dict.fromkeys([*folder, *(name for name in others if name)]))
+        names = dict.fromkeys([*folder, *(name for name in others if name)])
+        return tuple(name for name in names if name not in self.optional)
+
+    @property
+    def optional_names(self) -> tuple[str, ...]:
+        """Columns that the sheet may have."""
+        only = (self.only[0],) if self.only else ()
+        further = [name for part in self.further for name in (part.onset, part.offset)]
+        return (*self.optional, *only, *further, *(self.span or ()))
 
     def folder_names(self, row: Row) -> tuple[str, ...]:
-        """Names of the folder of a row's clip."""
-        return tuple(part.format_map(row.cells) for part in self.folder)
+        """Names of the folder of a row's clip; numbers lose the decimals that some programs write (1.0)."""
+        cells = {name: re.sub(r"^(\d+)\.0+$", r"\1", cell) for name, cell in row.cells.items()}
+        return tuple(part.format_map(cells) for part in self.folder)
 
     def row_key(self, row: Row) -> FolderKey:
         """Key of the folder of a row's clip."""
@@ -103,14 +133,15 @@ class DataSet:
         fps: frames per second; None: given by the sheet.
         colour: False for grey frames; None: decided by the first frame of each clip.
         sheets: file names of the coding sheet's editions, the preferred one first; empty: folder names are the labels.
+            A sheet of another name is recognised by its columns.
         sheet_parts: regular expression of file names, for a sheet in several files.
-        tab: of the workbook.
+        tab: of the workbook; a tab of another name is recognised by its columns.
         columns: of the sheet.
         emotion_level: level of the layout that names the emotion, for data sets without a sheet.
         recordings: folders hold whole recordings, out of which any number of clips is cut.
         all_releases: clips of all releases belong together.
         spellings: emotions that the sheet spells in two ways, wrong -> right.
-        errors, exchanges: known errors of the sheet.
+        errors, exchanges, doubts: known errors of the sheet.
     """
 
     kind: str
@@ -129,3 +160,4 @@ class DataSet:
     spellings: dict[str, str] = field(default_factory=dict)
     errors: tuple[KnownError, ...] = ()
     exchanges: tuple[KnownExchange, ...] = ()
+    doubts: tuple[KnownDoubt, ...] = ()

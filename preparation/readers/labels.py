@@ -6,12 +6,13 @@ from typing import Literal
 
 from faces.facs import parse_code
 from preparation.clip_record import ClipRecord, Remark
-from preparation.readers.sheets import Row, Unreadable
+from preparation.readers.sheets import Row, Unreadable, shortened
 
 MissingApex = Literal["leave", "midpoint"]
 """Apex where the release gives none: None, or halfway from onset to offset as in tvaranka/meb."""
 
-_COMMAS = str.maketrans({"\N{FULLWIDTH COMMA}": ","})
+LONGEST = 0.5
+"""Seconds of a micro-expression (Yan et al., Journal of Nonverbal Behavior, 2013)."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class MovementColumns:
 def read_movement(row: Row, columns: MovementColumns, numbers: tuple[int, ...], rule: MissingApex) -> Movement:
     """Read onset, apex and offset of a row.
 
-    An apex is ignored if it does not lie after the onset and up to the offset, or if there is no such frame.
+    An apex is ignored if it does not lie between onset and offset, or if there is no such frame. An apex that is the
+    onset is kept: the recording began too late, and its first frame is the strongest.
 
     Args:
         numbers: of the clip's frames, in order.
@@ -53,10 +55,11 @@ def read_movement(row: Row, columns: MovementColumns, numbers: tuple[int, ...], 
     if columns.apex is None:
         found, problem = "apex: the release gives none", None
     else:
-        found = f"{row.where}, {columns.apex}: {row.cells.get(columns.apex) or 'empty'}"
+        found = f"{row.where}, {columns.apex}: {shortened(row.cells.get(columns.apex, '')) or 'empty'}"
         problem = _apex_problem(apex, onset, offset, numbers)
         if problem is None:
-            return Movement(onset, apex, offset)
+            falls = (Remark(found, "the onset itself: the first frame is the strongest"),) if apex == onset else ()
+            return Movement(onset, apex, offset, falls)
     return without_apex(found, problem, onset, offset, numbers, rule)
 
 
@@ -89,8 +92,8 @@ def _apex_problem(apex: int | None, onset: int, offset: int, numbers: tuple[int,
     """Reason why an apex cannot be used; None if it can."""
     if apex is None:
         return "the sheet gives none"
-    if apex <= onset:
-        return f"not after the onset {onset}"
+    if apex < onset:
+        return f"before the onset {onset}"
     if apex > offset:
         return f"after the offset {offset}"
     return None if apex in numbers else "there is no such frame"
@@ -106,7 +109,7 @@ def in_order(row: Row, columns: MovementColumns, numbers: tuple[int, ...]) -> bo
     apex = row.frame(columns.apex) if columns.apex else None
     if onset is None or offset is None or not {onset, offset} <= set(numbers):
         return False
-    return onset < offset and (apex is None or onset < apex <= offset)
+    return onset < offset and (apex is None or onset <= apex <= offset)
 
 
 def check_frame(column: str, frame: int, numbers: tuple[int, ...]) -> None:
@@ -119,6 +122,38 @@ def check_frame(column: str, frame: int, numbers: tuple[int, ...]) -> None:
         span = f"frames from {numbers[0]} to {numbers[-1]}"
         gap = " with a gap there" if numbers[0] < frame < numbers[-1] else ""
         raise Unreadable(f"{column}: expected one of the {span}{gap}, got {frame}")
+
+
+def check_span(row: Row, first: str, last: str, movement: Movement, numbers: tuple[int, ...]) -> tuple[Remark, ...]:
+    """Remarks on a clip whose first and last frame are not those in the columns `first` and `last` of its row, or
+    whose onset or offset lies outside them; empty cells are not checked.
+
+    Args:
+        numbers: of the clip's frames, in order.
+    Raises:
+        Unreadable: a cell is not a frame number.
+    """
+    start, end = row.frame(first), row.frame(last)
+    if start is None or end is None:
+        return ()
+    found = f"{row.where}, {first} to {last}: {start} to {end}"
+    remarks = []
+    if (start, end) != (numbers[0], numbers[-1]):
+        remarks.append(Remark(found, f"ignored: the folder has the frames {numbers[0]} to {numbers[-1]}"))
+    if not start <= movement.onset < movement.offset <= end:
+        remarks.append(Remark(found, f"ignored: onset {movement.onset} or offset {movement.offset} lies outside"))
+    return tuple(remarks)
+
+
+def check_duration(clip: ClipRecord) -> ClipRecord:
+    """The clip, with a remark if it lasts longer than a micro-expression."""
+    assert clip.onset is not None, "called with a movement"
+    assert clip.offset is not None, "called with a movement"
+    seconds = (clip.offset - clip.onset) / clip.fps
+    if seconds <= LONGEST:
+        return clip
+    remark = Remark(f"{seconds:.2f} s from onset to offset", f"longer than a micro-expression ({LONGEST} s); kept")
+    return replace(clip, remarks=(*clip.remarks, remark))
 
 
 def with_movement(clip: ClipRecord, movement: Movement) -> ClipRecord:
@@ -135,31 +170,22 @@ def read_rate(row: Row, column: str) -> float | None:
     """
     fps = row.number_in(column)
     if fps is not None and not 0 < fps < math.inf:
-        raise Unreadable(f"{column}: expected frames per second, got {row.cells[column]}")
+        raise Unreadable(f"{column}: expected frames per second, got {shortened(row.cells[column])}")
     return fps
 
 
 def read_facs(row: Row, column: str) -> tuple[str | None, tuple[Remark, ...]]:
-    """FACS code of a row, with remarks; None for a code that `parse_code` cannot read."""
+    """FACS code of a row as it is written, with remarks on parts that are left out or do not move as written; None for
+    a code of which `parse_code` can read no part."""
     text = row.text(column)
     if text is None:
         return None, ()
-    found = f"{row.where}, {column}: {text}"
-    remarks = []
+    found = f"{row.where}, {column}: {shortened(text)}"
     if text == "?":
         return None, (Remark(found, "no FACS code: the coders give none"),)
-    if (plain := text.translate(_COMMAS)) != text:
-        remarks.append(Remark(found, f"{plain}: full-width comma replaced"))
+    notices: list[str] = []
     try:
-        units = parse_code(plain, alternatives="flag", others="leave_out")
+        parse_code(text, alternatives="flag", others="leave_out", notice=notices.append)
     except ValueError as error:
         return None, (Remark(found, f"no FACS code: {error}"),)
-    if any(unit.alternative for unit in units):
-        remarks.append(Remark(found, "the first of the alternatives is used; the code keeps all"))
-    if any(unit.optional for unit in units):
-        remarks.append(Remark(found, "units marked (k) are used like the others; the code keeps the mark"))
-    try:
-        parse_code(plain, alternatives="flag")
-    except ValueError:
-        remarks.append(Remark(found, "action units that no network uses are ignored; the code keeps them"))
-    return plain, tuple(remarks)
+    return text, tuple(Remark(found, notice) for notice in notices)

@@ -11,6 +11,10 @@ from errors import UserError
 from preparation.clip_record import LeftOut, Remark
 from preparation.readers.sheets import Unreadable
 
+LEFTOVERS = frozenset(
+    {"__macosx", "@eadir", "$recycle.bin", "system volume information", "#recycle", "lost+found", "__pycache__"}
+)
+"""Folders that archive programs, file servers and systems leave behind, in lower case."""
 _DEPTH = 6  # folders between the root and the subjects: the deepest documented layout has 4
 
 
@@ -75,10 +79,10 @@ class Frames:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, sorted by name, without hidden ones."""
+    """Folders in a folder, sorted by name, without hidden ones and `LEFTOVERS`."""
     with os.scandir(folder) as entries:  # needs no call to the file system for each of many frames
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    return [folder / name for name in names]
+    return [folder / name for name in names if name.casefold() not in LEFTOVERS]
 
 
 def find_releases(root: Path, layout: Layout) -> list[Release]:
@@ -168,7 +172,7 @@ def _matches(pattern: str, name: str) -> bool:
 
 
 def _has_pictures(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in folder.iterdir())
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
 
 
 def _read_release(folder: Path, first: list[Path], layout: Layout) -> Release:

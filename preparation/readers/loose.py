@@ -1,4 +1,5 @@
-"""Reads clips of any other origin: folders of frames, or videos, in one folder, with or without a table of labels.
+"""Reads clips of any other origin: folders of frames in one folder, or videos in a folder and in the folders below it,
+with or without a table of labels.
 
 The table is `annotations.csv` beside the clips, or given by the user, with the column `name` and any of `subject`,
 `onset`, `apex`, `offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` there may be its landmarks, `NAME.npy`,
@@ -34,7 +35,7 @@ from preparation.readers.labels import (
     with_movement,
 )
 from preparation.readers.layout import has_colour, subfolders
-from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
+from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet, shown
 
 ANNOTATIONS = "annotations.csv"
 COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs")
@@ -55,12 +56,12 @@ def read_loose(
     for path in paths:
         try:
             row = merge_repeats(rows[path]) if path in rows else None
-            clip = _with_labels(_read_clip(kind, path, row, fps), row, missing_apex)
+            clip = _with_labels(_read_clip(kind, root, path, row, fps), row, missing_apex)
             if rows and row is None:
-                clip = _with_remark(clip, f"no row named {_name(path)}", "the clip has no labels")
+                clip = _with_remark(clip, f"no row named {_name(path, root)}", "the clip has no labels")
             clips.append(_with_known_subject(clip, spellings))
         except (Unreadable, ClipError) as reason:
-            left_out.append(LeftOut(_name(path), str(reason)))
+            left_out.append(LeftOut(_name(path, root), str(reason)))
     return Listing(tuple(clips), tuple(left_out), remarks)
 
 
@@ -77,15 +78,22 @@ def _video_files(root: Path) -> list[Path]:
         return [root]
     if not root.is_dir():
         raise UserError(f"{root}: no such video, and no such folder of videos")
-    videos = [p for p in root.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")]
+    videos, folders = [], [root]
+    while folders:
+        folder = folders.pop()
+        inside = [p for p in folder.iterdir() if p.suffix.lower() in VIDEO_SUFFIXES and not p.name.startswith(".")]
+        videos += [path for path in inside if path.is_file()]
+        folders += [path for path in subfolders(folder) if not path.is_symlink()]
     if not videos:
         raise UserError(f"{root}: expected videos ({', '.join(sorted(VIDEO_SUFFIXES))}), found none")
-    return natsorted(videos, key=lambda path: path.name)
+    return natsorted(videos, key=lambda path: path.relative_to(root).parts)
 
 
-def _name(path: Path) -> str:
-    """Name of the clip; a dot in a folder's name does not begin a suffix."""
-    return path.name if path.is_dir() else path.stem
+def _name(path: Path, root: Path) -> str:
+    """Name of the clip, which begins with the folders below the root (`sub01/EP02_01f.avi` is `sub01_EP02_01f`); a dot
+    in a folder's name does not begin a suffix."""
+    inner = path.relative_to(root).parts[:-1] if path != root else ()
+    return "_".join((*inner, path.name if path.is_dir() else path.stem))
 
 
 # --- annotations ------------------------------------------------------------------------------------------------------
@@ -103,18 +111,18 @@ def _read_annotations(
     table = read_sheet(given or beside, ("name",), known=COLUMNS)
     alike: dict[str, list[Path]] = {}
     for path in paths:
-        alike.setdefault(normalised_name(_name(path)), []).append(path)
+        alike.setdefault(normalised_name(_name(path, root)), []).append(path)
     rows: dict[Path, list[Row]] = {}
     left_out = []
     for row in table.rows:
         known = alike.get(normalised_name(row.cells["name"]), [])
-        exact = [path for path in known if _name(path) == row.cells["name"]]
+        exact = [path for path in known if _name(path, root) == row.cells["name"]]
         if not (exact or len(known) == 1):
-            left_out.append(LeftOut(row.where, f"no clip {row.cells['name']!r} in {root}"))
+            left_out.append(LeftOut(row.where, f"no clip {shown(row.cells['name'])} in {root}"))
             continue
         path = (exact or known)[0]
         if not exact:
-            done = f"matched to {_name(path)}, which differs in case or padding only"
+            done = f"matched to {_name(path, root)}, which differs in case or padding only"
             row = replace(row, remarks=(Remark(f"{row.where}: {row.cells['name']}", done),))
         rows.setdefault(path, []).append(row)
     return rows, left_out, table.remarks
@@ -123,7 +131,7 @@ def _read_annotations(
 # --- clips ------------------------------------------------------------------------------------------------------------
 
 
-def _read_clip(kind: str, path: Path, row: Row | None, fps: float | None) -> ClipRecord:
+def _read_clip(kind: str, root: Path, path: Path, row: Row | None, fps: float | None) -> ClipRecord:
     """Record of a folder or video, without the labels of its frames.
 
     Raises:
@@ -131,6 +139,7 @@ def _read_clip(kind: str, path: Path, row: Row | None, fps: float | None) -> Cli
         ClipError: the clip cannot be read.
     """
     clip = open_clip(path)
+    stem = path.name if path.is_dir() else path.stem
     if clip.frames:
         numbers, frames = _frames_by_number(clip)
         colour = has_colour(read_image(frames[0]))
@@ -141,16 +150,16 @@ def _read_clip(kind: str, path: Path, row: Row | None, fps: float | None) -> Cli
     if rate is None:
         raise Unreadable("expected a frame rate, got none; set `fps`, or add the column fps")
     return ClipRecord(
-        name=_name(path),
-        subject=(row and row.text("subject")) or subject_of(_name(path)),
+        name=_name(path, root),
+        subject=(row and row.text("subject")) or subject_of(_name(path, root)),
         data_set=kind,
         source=path,
         frames=frames,
         frame_numbers=numbers,
         fps=rate,
         colour=colour,
-        landmarks=_beside(path, (_name(path), f"{_name(path)}.onset"), LANDMARK_SUFFIXES),
-        au_table=_beside(path, (f"{_name(path)}_au",), (".csv",)),
+        landmarks=_beside(path, (stem, f"{stem}.onset"), LANDMARK_SUFFIXES),
+        au_table=_beside(path, (f"{stem}_au",), (".csv",)),
     )
 
 

@@ -1,23 +1,22 @@
-"""Reads coding sheets (.xlsx, .xls and .csv) as rows of text under the names of their columns."""
+"""Rows of coding sheets under the names of their columns.
 
-import csv
-import math
+A column is recognised whatever its case, blanks and punctuation: "Onset Frame" is "OnsetFrame".
+"""
+
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
-
-from errors import UserError, first_line
+from errors import UserError
 from preparation.clip_record import Remark
+from preparation.readers.cells import Table, read_cells
 
-SUFFIXES = (".xlsx", ".xls", ".csv")
 _HEADER_ROWS = 40  # the sheet of SAMM has 13 rows above its header
 _NO_VALUE = frozenset({"", "/", "-", "nan", "n/a", "none"})
 _UNNAMED = re.compile(r"Unnamed: \d+")  # a blank header that went through pandas
+_SHOWN = 80  # characters of a cell in a message
 
 
 class Unreadable(Exception):
@@ -62,7 +61,7 @@ class Row:
         try:
             number = None if cell is None else float(cell)
         except ValueError as error:
-            raise Unreadable(f"{column}: expected a number, got {cell!r}") from error
+            raise Unreadable(f"{column}: expected a number, got {shown(cell or '')}") from error
         return number
 
     def frame(self, column: str) -> int | None:
@@ -73,20 +72,27 @@ class Row:
         """
         number = self.number_in(column)
         if number is not None and not number.is_integer():
-            raise Unreadable(f"{column}: expected a frame number, got {self.cells[column]!r}")
+            raise Unreadable(f"{column}: expected a frame number, got {shown(self.cells[column])}")
         return None if number is None else int(number)
 
     def with_cell(self, column: str, value: str, done: str) -> "Row":
         """This row with another value in a cell, and a remark on the change."""
-        remark = Remark(f"{self.where}, {column}: {self.cells[column] or 'empty'}", done)
+        remark = Remark(f"{self.where}, {column}: {shortened(self.cells[column]) or 'empty'}", done)
         return replace(self, cells=self.cells | {column: value}, remarks=(*self.remarks, remark))
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A coding sheet."""
+    """A coding sheet.
+
+    Attributes:
+        rows: in their order, at least one.
+        columns: names of the columns that are there.
+        remarks: on the sheet as a whole.
+    """
 
     rows: tuple[Row, ...]
+    columns: frozenset[str]
     remarks: tuple[Remark, ...]
 
 
@@ -104,75 +110,34 @@ def merge_repeats(rows: Sequence[Row]) -> Row:
     return replace(first, remarks=(*first.remarks, *repeats))
 
 
-def find_sheet(
-    places: Sequence[Iterable[Path]], names: Sequence[str], given: Path | None
-) -> tuple[Path, tuple[Remark, ...]]:
-    """Find a coding sheet by its documented names.
-
-    Args:
-        places: groups of folders to search, the nearest first; the search ends at the first group that has a sheet.
-        names: file names of the sheet's editions, the preferred one first; case is ignored.
-        given: sheet that the user names; it is used whatever its name.
-    Returns:
-        The sheet, and a remark where an edition was preferred to others.
-    Raises:
-        UserError: no such sheet, or the same edition in several places.
-    """
-    if given is not None:
-        if not given.is_file():
-            raise UserError(f"{given}: no such sheet")
-        return given, ()
-    files = find_parts(places, "|".join(map(re.escape, names)))
-    editions = [found for name in names if (found := [p for p in files if p.name.casefold() == name.casefold()])]
-    if len(editions[0]) > 1:
-        raise UserError(f"expected one coding sheet, found {' and '.join(map(str, editions[0]))}; set `sheet`")
-    chosen, *others = (edition[0] for edition in editions)
-    remarks = tuple(Remark(f"{p.name} beside {chosen.name}", f"{chosen.name} is used") for p in others)
-    return chosen, remarks
-
-
-def find_parts(places: Sequence[Iterable[Path]], pattern: str) -> list[Path]:
-    """Find all files whose names match a regular expression, for sheets in several files; `places` as in `find_sheet`.
-
-    Raises:
-        UserError: there are none.
-    """
-    for folders in places:
-        found = [path for path in _sheet_files(folders) if re.fullmatch(pattern, path.name, re.IGNORECASE)]
-        if found:
-            return found
-    wanted = pattern.replace("\\", "").replace("|", " or ")
-    raise UserError(f"expected the coding sheet {wanted} beside the clips, found none; set `sheet`")
-
-
-def _sheet_files(places: Iterable[Path]) -> list[Path]:
-    """Sheets in folders, each once, without hidden files and lock files of office programs (`~$`)."""
-    found = {p.resolve(): p for place in places for p in place.iterdir() if p.suffix.lower() in SUFFIXES}
-    return sorted(p for p in found.values() if not p.name.startswith((".", "~$")))
-
-
 def read_sheet(
-    path: Path, columns: Collection[str], *, tab: str | None = None, known: Collection[str] | None = None
+    path: Path,
+    columns: Collection[str],
+    *,
+    optional: Collection[str] = (),
+    tab: str | None = None,
+    known: Collection[str] | None = None,
 ) -> Sheet:
     """Read a coding sheet. Lines above the header and rows without text are left out.
 
     Args:
         columns: names that the header must contain.
-        tab: sheet of the workbook; ignored if the workbook has a single sheet.
-        known: names that the header may contain; None: any.
+        optional: further names under which columns are recognised.
+        tab: preferred sheet of the workbook; if there is none of this name, the only one with the columns is read.
+        known: names that the header may contain, spelled exactly so; None: any.
     Raises:
-        UserError: the file is unreadable, the workbook has no such sheet, there are no rows, or one of `columns` is
-            missing or repeated, or a column is unknown; columns outside `columns` and `known` may be repeated.
+        UserError: the file is unreadable, several sheets of the workbook have the columns, there are no rows, one of
+            `columns` is missing, or one of `columns` and `optional` is repeated, or a column is unknown.
     """
-    table = _read_csv(path) if path.suffix.lower() == ".csv" else _read_workbook(path, tab)
-    table = [[re.sub(r"\s+", " ", _text(cell)) for cell in row] for row in table]
+    table = _choose_table(read_cells(path), columns, tab, path)
     at = _header_position(table, columns, path)
-    header = ["" if _UNNAMED.fullmatch(name) else name for name in table[at]]
+    wanted = {_normalised(name): name for name in (*columns, *optional)} if known is None else {}
+    header = ["" if _UNNAMED.fullmatch(name) else wanted.get(_normalised(name), name) for name in table[at]]
     names = [name for name in header if name]
     for name in names:
         if known is not None and name not in known:
-            raise UserError(f"{path}: expected columns among {','.join(known)}; got {name!r}")
-        if names.count(name) > 1 and (known is not None or name in columns):
+            raise UserError(f"{path}: expected columns among {','.join(known)}; got {shown(name)}")
+        if names.count(name) > 1 and (known is not None or name in wanted.values()):
             raise UserError(f"{path}: expected one column {name!r}, found several; remove all but one")
     rows = []
     for index, row in enumerate(table[at + 1 :]):
@@ -183,47 +148,71 @@ def read_sheet(
         raise UserError(f"{path}: expected rows below the header in row {at + 1}, found none")
     blank = header[: max(header.index(name) for name in names)].count("")
     remarks = (Remark(f"{path.name}: {blank} columns without a name", "left out"),) if blank else ()
-    return Sheet(tuple(rows), remarks)
+    return Sheet(tuple(rows), frozenset(names), remarks)
 
 
-def _header_position(table: list[list[str]], columns: Collection[str], path: Path) -> int:
-    """Index of the row that contains the names of all columns."""
-    held = [len(set(columns) & set(row)) for row in table[:_HEADER_ROWS]]
+def has_columns(path: Path, columns: Collection[str]) -> bool:
+    """True if a file is a readable sheet with a header that contains all columns."""
+    try:
+        tables = read_cells(path)
+    except UserError:
+        return False
+    return any(_is_complete(table, columns) for table in tables.values())
+
+
+def shortened(cell: str) -> str:
+    """Text of a cell for a message, cut where it is long."""
+    return cell if len(cell) <= _SHOWN else cell[:_SHOWN] + "..."
+
+
+def shown(cell: str) -> str:
+    """As `shortened`, in quotes."""
+    return repr(shortened(cell))
+
+
+def _choose_table(tables: Mapping[str, Table], columns: Collection[str], tab: str | None, path: Path) -> Table:
+    """The documented sheet of a workbook, or else the only one that has the columns.
+
+    Raises:
+        UserError: none or several have them.
+    """
+    if len(tables) == 1:
+        return next(iter(tables.values()))
+    complete = {name: table for name, table in tables.items() if _is_complete(table, columns)}
+    if tab is not None and tab in tables:
+        return tables[tab] if tab in complete or not complete else next(iter(complete.values()))
+    if tab is None and not complete:
+        return next(iter(tables.values()))
+    if len(complete) != 1:
+        found = ", ".join(complete or tables) or "none"
+        wanted = f"the sheet {tab!r}, or one" if tab else "one sheet"
+        raise UserError(f"{path}: expected {wanted} with the columns {','.join(columns)}, found {found}")
+    return next(iter(complete.values()))
+
+
+def _header_position(table: Table, columns: Collection[str], path: Path) -> int:
+    """Index of the row that contains the names of all columns.
+
+    Raises:
+        UserError: there is none.
+    """
+    wanted = {_normalised(name): name for name in columns}
+    held = [len(wanted.keys() & {_normalised(cell) for cell in row}) for row in table[:_HEADER_ROWS]]
     if not held or max(held) == 0:
         raise UserError(f"{path}: expected the columns {','.join(columns)}; found none of them")
     at = held.index(max(held))
-    missing = [column for column in columns if column not in table[at]]
+    there = {_normalised(cell) for cell in table[at]}
+    missing = [name for key, name in wanted.items() if key not in there]
     if missing:
-        found = ", ".join(name for name in table[at] if name)
-        raise UserError(f"{path}: expected the column {' and '.join(map(repr, missing))}, found {found}")
+        found = ", ".join(shortened(name) for name in table[at] if name)
+        raise UserError(f"{path}: expected the column {' and '.join(map(repr, missing))}, found {found[:400]}")
     return at
 
 
-def _read_workbook(path: Path, tab: str | None) -> list[list[Any]]:
-    try:
-        with pd.ExcelFile(path) as book:
-            if tab is not None and tab not in book.sheet_names and len(book.sheet_names) > 1:
-                found = ", ".join(map(str, book.sheet_names))
-                raise UserError(f"{path}: expected the sheet {tab!r}, found {found}")
-            name = tab if tab in book.sheet_names else str(book.sheet_names[0])
-            frame = pd.read_excel(
-                book, sheet_name=name, header=None, dtype=object, keep_default_na=False, na_filter=False
-            )
-    except UserError:
-        raise
-    except Exception as error:  # openpyxl and xlrd raise errors of many kinds
-        raise UserError(f"{path}: expected a readable .xlsx, .xls or .csv file ({first_line(error)})") from error
-    return [list(row) for row in frame.itertuples(index=False, name=None)]
+def _is_complete(table: Table, columns: Collection[str]) -> bool:
+    wanted = {_normalised(name) for name in columns}
+    return any(wanted <= {_normalised(cell) for cell in row} for row in table[:_HEADER_ROWS])
 
 
-def _read_csv(path: Path) -> list[list[Any]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            return list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path}: expected a readable CSV file in UTF-8 ({error})") from error
-
-
-def _text(cell: Any) -> str:
-    """Text of a cell; empty for a formula that could not be computed."""
-    return "" if cell is None or (isinstance(cell, float) and math.isnan(cell)) else str(cell).strip()
+def _normalised(name: str) -> str:
+    return "".join(character for character in name.casefold() if character.isalnum())

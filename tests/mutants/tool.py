@@ -24,7 +24,7 @@ from tests.mutants.faults import FAULTS, Fault
 ROOT = Path(__file__).parents[2]
 TIME_LIMIT = 600  # seconds for the tests of one fault; a fault that hangs is noticed
 FAILED = (1, 2)  # exit statuses of pytest: a test failed; a file cannot be imported
-LIBRARIES = ("cv2", "lightning.fabric", "matplotlib", "pandas", "scipy.interpolate", "skimage.metrics", "torch")
+LIBRARIES = ("cv2", "lightning.fabric", "matplotlib", "scipy.interpolate", "skimage.metrics", "torch")
 LIBRARIES += ("torch.utils.tensorboard", "torchvision")  # loaded once, because they take most of a short test's time
 
 

@@ -1,0 +1,81 @@
+"""Finds coding sheets among the files around a data set, by their documented names or else by their columns."""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+
+from errors import UserError
+from preparation.clip_record import Remark
+from preparation.readers.cells import SUFFIXES
+from preparation.readers.sheets import has_columns
+
+_MAX_TRIED = 200  # files that are opened to look at their columns
+_MAX_BYTES = 32 * 2**20  # the largest sheet has 0.4 MB
+
+
+def find_sheet(
+    places: Sequence[Iterable[Path]], names: Sequence[str], columns: Collection[str], given: Path | None
+) -> tuple[Path, tuple[Remark, ...]]:
+    """Find a coding sheet.
+
+    Args:
+        places: groups of folders to search, the nearest first; the search ends at the first group that has a sheet.
+        names: documented file names of the sheet's editions, the preferred one first; case is ignored.
+        columns: by which a sheet under another name is recognised.
+        given: sheet that the user names; it is used whatever its name.
+    Returns:
+        The sheet, and a remark where an edition was preferred to others, or the name is not a documented one.
+    Raises:
+        UserError: no such sheet, or several of which none is preferred.
+    """
+    if given is not None:
+        if not given.is_file():
+            raise UserError(f"{given}: no such sheet")
+        return given, ()
+    for folders in places:
+        files = _sheet_files(folders)
+        editions = [found for name in names if (found := [p for p in files if p.name.casefold() == name.casefold()])]
+        if not editions and (others := _with_columns(files, columns)):
+            editions = [others]
+        if not editions:
+            continue
+        if len(editions[0]) > 1:
+            raise UserError(f"expected one coding sheet, found {' and '.join(map(str, editions[0]))}; set `sheet`")
+        chosen, *others = (edition[0] for edition in editions)
+        remarks = [Remark(f"{p.name} beside {chosen.name}", f"{chosen.name} is used") for p in others]
+        if chosen.name.casefold() not in {name.casefold() for name in names}:
+            remarks.append(Remark(f"{chosen.name}: not a documented name", "used, because it has the columns"))
+        return chosen, tuple(remarks)
+    raise UserError(f"expected the coding sheet {' or '.join(names)} beside the clips, found none; set `sheet`")
+
+
+def find_parts(places: Sequence[Iterable[Path]], pattern: str, columns: Collection[str]) -> list[Path]:
+    """Find the files of a sheet in several parts: those whose names match a regular expression, or else those with the
+    columns; `places` as in `find_sheet`.
+
+    Raises:
+        UserError: there are none.
+    """
+    for folders in places:
+        files = _sheet_files(folders)
+        named = [path for path in files if re.fullmatch(pattern, path.name, re.IGNORECASE)]
+        if found := named or _with_columns(files, columns):
+            return found
+    wanted = pattern.replace("\\", "").replace("|", " or ")
+    raise UserError(f"expected the coding sheet {wanted} beside the clips, found none; set `sheet`")
+
+
+def _sheet_files(places: Iterable[Path]) -> list[Path]:
+    """Sheets in folders, each once, without hidden files and lock files of office programs (`~$`)."""
+    found = {p.resolve(): p for place in places for p in place.iterdir() if p.suffix.lower() in SUFFIXES}
+    return sorted(p for p in found.values() if not p.name.startswith((".", "~$")) and p.is_file())
+
+
+def _with_columns(files: Sequence[Path], columns: Collection[str]) -> list[Path]:
+    """Files that have the columns; of the same sheet in several formats, the first of `SUFFIXES`."""
+    small = [path for path in files if path.stat().st_size <= _MAX_BYTES][:_MAX_TRIED]
+    found: dict[Path, Path] = {}
+    for path in sorted(small, key=lambda path: SUFFIXES.index(path.suffix.lower())):
+        if path.with_suffix("") not in found and has_columns(path, columns):
+            found[path.with_suffix("")] = path
+    return sorted(found.values())
