@@ -6,14 +6,23 @@ BIN := .venv/Scripts
 else
 BIN := .venv/bin
 endif
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 PINS := requirements.txt requirements-nodeps.txt requirements-dev.txt
 
 .PHONY: setup demo test lint clean
+# An environment whose interpreter is too old, or has gone, is made again.
+ifneq ($(shell $(BIN)/python -c "$(NEW_ENOUGH)" 2>/dev/null && echo usable),usable)
+.PHONY: .venv/installed
+endif
 
 setup: .venv/installed
 
 .venv/installed: $(PINS)
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -c "import pip; $(NEW_ENOUGH)" 2>/dev/null || { \
+		$(PYTHON) -c "$(NEW_ENOUGH)" 2>/dev/null || { \
+			echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) -V 2>/dev/null || echo missing);" \
+				"name one, such as: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }; \
+		rm -rf .venv && $(PYTHON) -m venv .venv; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-nodeps.txt
 	touch $@

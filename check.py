@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from clips.checks import batch_problem, name_warnings
+from clips.checks import batch_problem, name_warnings, size_problem
 from clips.files import subject_of
 from clips.loader import ClipLoader, LoadedClip, make_clip_loader, training_problem
 from clips.pairs import animation_pairs
@@ -14,6 +14,7 @@ from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
 from core.devices import make_fabric
+from core.memory import model_without_weights
 from core.models import initial_model
 from frames_dataset import FramesDataset
 from modules.blocks import count_parameters
@@ -74,6 +75,7 @@ def check(config: Config, options: RunOptions) -> int:
             str(fabric.device),
             landmarks=landmarks,
             action_units=model.needs_action_units,
+            size_problems=config.size_problems,
             warn=log.debug,
         )
 
@@ -92,7 +94,7 @@ def describe(config: Config, options: RunOptions) -> int:
         UserError: the clips cannot be found.
     """
     log.info("%s", yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False).rstrip())
-    for name, network in initial_model(config).networks().items():
+    for name, network in model_without_weights(config).networks().items():
         log.info("%s: %s parameters", name, f"{count_parameters(network):,}")
     if config.dataset_params.root_dir is not None:
         for split in ("train", "test"):
@@ -113,7 +115,9 @@ def _training(config: Config, loader: ClipLoader, devices: int) -> Findings:
             found.usable.remove(clip)
             found.rejected.append(problem)
     section = config.train_params
-    if found.usable:
+    if problem := size_problem(clip.cached.frames().shape[1:3] for clip in found.usable):
+        found.rejected.append(problem)
+    elif found.usable:
         pairs = FramesDataset(found.usable, config.dataset_params, seed=config.seed, num_repeats=section.num_repeats)
         if problem := batch_problem(len(pairs), section.batch_size, devices):
             found.rejected.append(problem)

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from config import arguments as kinds
 from core.stop_signal import exit_status, interrupts_as_exceptions
 from errors import UserError, failure_of_machine
 
@@ -32,60 +33,68 @@ DRY_RUNS = {PREPARE: "prepare:describe"}
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every option is accepted with hyphens and with underscores."""
-    parser = argparse.ArgumentParser(description="Micro-expression generation: prepare, train, reconstruct, animate.")
+    parser = kinds.ArgumentParser(description="Micro-expression generation: prepare, train, reconstruct, animate.")
 
     def add(name: str, **settings: Any) -> None:
         parser.add_argument(*dict.fromkeys((name, f"--{name[2:].replace('-', '_')}")), **settings)
 
-    add("--config", required=True, type=Path, metavar="YAML", help="experiment file")
+    add("--config", required=True, type=kinds.path, metavar="YAML", help="experiment file")
     add("--mode", default="train", choices=MODES, help="what to do (default: %(default)s)")
-    add("--checkpoint", type=Path, help="checkpoint to resume from or to generate with")
-    add("--log-dir", type=Path, default=Path("log"), help="folder for run folders (default: %(default)s)")
-    add("--device-ids", type=_device_ids, metavar="0,1", help="CUDA devices (default: the first, or the CPU)")
+    add("--checkpoint", type=kinds.path, help="checkpoint to resume from or to generate with")
+    add("--log-dir", type=kinds.path, default=Path("log"), help="folder for run folders (default: %(default)s)")
+    add("--device-ids", type=kinds.device_ids, metavar="0,1", help="CUDA devices (default: the first, or the CPU)")
     add(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change a value, e.g. train_params.batch_size=4"
     )
-    add("--seed", type=int, help="same as --set seed=N")
+    add("--seed", type=kinds.whole_number, help="same as --set seed=N")
     add("--dry-run", action="store_true", help="print settings, network sizes and number of clips, and exit")
     add("--verbose", action="store_true", help="log debug messages, and tracebacks of errors")
-    add("--source", type=Path, help="animate: image of the face to animate")
-    add("--driving", type=Path, help="animate: driving clip, a video or a folder of frames")
-    add("--result", type=Path, help="animate: video to write (.mp4 or .gif)")
+    add("--source", type=kinds.path, help="animate: image of the face to animate")
+    add("--driving", type=kinds.path, help="animate: driving clip, a video or a folder of frames")
+    add("--result", type=kinds.path, help="animate: video to write (.mp4 or .gif)")
     add(
         "--reference-frame",
-        type=int,
+        type=kinds.whole_number,
         default=0,
         metavar="N",
         help="animate: neutral frame of the clip",
     )
-    add("--source-landmarks", type=Path, metavar="FILE", help="animate: 68 landmarks of the source")
+    add("--source-landmarks", type=kinds.path, metavar="FILE", help="animate: 68 landmarks of the source")
     add(
         "--driving-landmarks",
-        type=Path,
+        type=kinds.path,
         metavar="FILE",
         help="animate: 68 landmarks of the clip or its first frame",
     )
-    add("--driving-au", type=Path, metavar="FILE", help="animate: action-unit table of the clip")
+    add("--driving-au", type=kinds.path, metavar="FILE", help="animate: action-unit table of the clip")
     add("--au", metavar="CODE", help="animate: FACS code instead of a clip, e.g. AU4=2.0,AU7=1.5,L12=1 or 4+L7B")
     for name, meaning in (
         ("onset", "last frame at rest"),
         ("apex", "strongest frame"),
         ("offset", "first frame at rest again"),
     ):
-        add(f"--{name}", type=int, metavar="N", help=f"animate --au: {meaning}, counted from 0")
-    add("--frames", type=int, metavar="N", help="animate --au: length of the clip (default: offset + onset)")
-    add("--fps", type=float, help="animate --au and --au-list: frames per second (default: dataset_params.fps)")
-    add("--au-list", type=Path, metavar="CSV", help="animate: CSV file of codes, columns source,au,onset,apex,offset")
+        add(f"--{name}", type=kinds.whole_number, metavar="N", help=f"animate --au: {meaning}, counted from 0")
+    add(
+        "--frames",
+        type=kinds.whole_number,
+        metavar="N",
+        help="animate --au: length of the clip (default: offset + onset)",
+    )
+    add(
+        "--fps",
+        type=kinds.number,
+        help="animate --au and --au-list: frames per second (default: dataset_params.fps)",
+    )
+    add(
+        "--au-list",
+        type=kinds.path,
+        metavar="CSV",
+        help="animate: CSV file of codes, columns source,au,onset,apex,offset",
+    )
     strength = "animate: intensity, 0 to 5, of action units without a letter or number (default: %(default)s)"
-    add("--au-intensity", type=float, default=2.0, metavar="X", help=strength)
+    add("--au-intensity", type=kinds.number, default=2.0, metavar="X", help=strength)
+    kinds.check_count(sys.argv[1:] if arguments is None else arguments)
     return parser.parse_args(arguments)
-
-
-def _device_ids(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"expected numbers such as 0,1, got {text!r}") from error
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -115,11 +124,16 @@ def _load(entry: str) -> Callable[..., int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; a mistake of the user or a failure of the machine prints one line and returns status 2."""
-    parsed = parse_arguments(arguments)
+    log = logging.getLogger()
+    try:
+        parsed = parse_arguments(arguments)
+    except UserError as error:
+        logging.basicConfig(format="%(message)s")
+        log.error("error: %s", error)
+        return 2
     logging.basicConfig(format="%(message)s", level=logging.DEBUG if parsed.verbose else logging.INFO)
     for noisy in ("matplotlib", "PIL", "numba", "fsspec", "libav"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    log = logging.getLogger()
     try:
         with interrupts_as_exceptions():
             return run(parsed)

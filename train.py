@@ -10,17 +10,20 @@ import torch
 from lightning.fabric import Fabric
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from clips.loader import make_clip_loader
+from clips.checks import size_problem
+from clips.loader import any_size, make_clip_loader
 from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
 from core.checkpoints import finished_epoch, load_networks, load_optimisers, read_checkpoint
 from core.devices import launch, make_fabric, on_main_process
+from core.memory import check_memory
 from core.models import initial_model, load_au_estimator, load_vgg19
 from core.progress import Progress
 from core.run_folder import check_log_dir, create_run_folder, hold_run_folder
 from errors import UserError
 from frames_dataset import FramesDataset
+from modules.model import MotionModel
 from modules.trainable import Trainable
 from trainer import Job, Trainer
 
@@ -38,6 +41,7 @@ def train(config: Config, options: RunOptions) -> int:
     section = config.train_params
     fabric = make_fabric(options.device_ids, section.precision, section.num_nodes)
     launch(fabric)
+    check_memory(config, "train", section.batch_size, fabric.device)
     model = initial_model(config)
     vgg = load_vgg19(section.perceptual_network) if section.needs_vgg19 else None
     estimator = load_au_estimator(section.au_estimator_file) if section.au_estimator_file else None
@@ -128,9 +132,12 @@ def training_pairs(config: Config, model: Trainable, fabric: Fabric, num_repeats
         str(fabric.device),
         landmarks=model.needs_landmarks or config.dataset_params.remove_head_motion,
         action_units=model.needs_action_units,
+        size_problems=config.size_problems if isinstance(model, MotionModel) else any_size,
     )
     with fabric.rank_zero_first():
         clips, problems = loader.load_all(split_clips(config.dataset_params, "train"), "train")
+    if problem := size_problem(clip.cached.frames().shape[1:3] for clip in clips):
+        raise UserError(problem)
     for problem in problems:
         log.warning("left out: %s", problem)
     log.info("%d clips to train on%s", len(clips), f", {len(problems)} left out" if problems else "")

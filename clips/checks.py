@@ -36,6 +36,15 @@ def frame_warnings(clip: Clip, sizes: NDArray[np.int64]) -> list[str]:
     return warnings
 
 
+def size_problem(sizes: Iterable[tuple[int, int]]) -> str | None:
+    """Return an error message if frames, of heights and widths, do not have one size; None if they have."""
+    distinct = sorted(set(sizes))
+    if len(distinct) <= 1:
+        return None
+    listed = _list_first([f"{width} x {height}" for height, width in distinct])
+    return f"clips of several sizes ({listed}) cannot be trained on together; set dataset_params.frame_shape"
+
+
 def frame_gaps(numbers: Sequence[int]) -> str | None:
     """Return a warning about jumps in frame numbers that otherwise rise by a constant step; None without any."""
     ordered = sorted(numbers)

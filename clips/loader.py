@@ -64,6 +64,11 @@ class LoadedClip:
         return (landmarks * 2 / (np.array([width, height]) - 1) - 1).astype(np.float32)
 
 
+def any_size(height: int, width: int) -> list[str]:
+    """Return no problem, for models that take frames of every size."""
+    return []
+
+
 class ClipLoader:
     """Loads clips: decodes and caches frames, and finds landmark and action-unit files by the exact name of the clip.
 
@@ -72,6 +77,7 @@ class ClipLoader:
         landmarks, action_units: True if clips need them.
         detector: finds landmarks on the first frame if `keypoint_dir` is not set.
         extractor: estimates action units if `au_dir` is not set.
+        size_problems: reasons why frames of a height and width cannot be used, where the clips' own size is kept.
         warn: called once per distinct warning.
     """
 
@@ -83,6 +89,7 @@ class ClipLoader:
         action_units: bool,
         detector: Detector | None = None,
         extractor: Extractor | None = None,
+        size_problems: Callable[[int, int], list[str]] = any_size,
         warn: Callable[[str], None] = log.warning,
     ):
         self.params = params
@@ -91,6 +98,7 @@ class ClipLoader:
         self.needs_action_units = action_units
         self.detector = detector
         self.extractor = extractor
+        self.size_problems = size_problems
         self.cache = FrameCache(params.cache_dir, params.frame_shape)
         self._warned: set[str] = set()
         self._warning_lock = Lock()
@@ -116,6 +124,9 @@ class ClipLoader:
             ClipError: frames, landmarks or action units are missing or unreadable.
         """
         cached = self.cache.add(clip)
+        height, width = cached.frames().shape[1:3]
+        if self.params.frame_shape is None and (problems := self.size_problems(height, width)):
+            raise ClipError(f"{clip.path}: frames of {width} x {height}: {problems[0]}")
         if not 0 <= reference < len(cached):
             raise ClipError(f"{clip.path}: expected a reference frame from 0 to {len(cached) - 1}, got {reference}")
         try:
@@ -253,12 +264,19 @@ def make_clip_loader(
     *,
     landmarks: bool,
     action_units: bool,
+    size_problems: Callable[[int, int], list[str]] = any_size,
     warn: Callable[[str], None] = log.warning,
 ) -> ClipLoader:
     """Return a loader that finds missing landmarks and action units by networks on a device (`cpu`, `cuda:0`)."""
     detector, extractor = landmark_detector(params, device), action_unit_extractor(params, device)
     return ClipLoader(
-        params, landmarks=landmarks, action_units=action_units, detector=detector, extractor=extractor, warn=warn
+        params,
+        landmarks=landmarks,
+        action_units=action_units,
+        detector=detector,
+        extractor=extractor,
+        size_problems=size_problems,
+        warn=warn,
     )
 
 

@@ -14,6 +14,7 @@ from natsort import natsorted
 
 from clips.pictures import IMAGE_SUFFIXES, ClipError, Frame, is_sequence, read_image
 from clips.videos import VIDEO_SUFFIXES, animation_rate, read_animation, read_video, video_rate
+from parsing.files import searched_folder
 from parsing.folders import data_entries, is_leftover
 
 __all__ = [
@@ -85,7 +86,9 @@ def open_clip(path: Path) -> Clip:
             raise ClipError(f"{path}: expected frames ({', '.join(sorted(IMAGE_SUFFIXES))}), found {inner}")
         return Clip(path.name, path, tuple(frames))
     if not path.exists():
-        raise ClipError(f"{path}: no such clip; expected a folder of frames, a video or an image")
+        raise ClipError(
+            f"{path}: no such clip{searched_folder(path)}; expected a folder of frames, a video or an image"
+        )
     if not _has_suffix(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES):
         known = ", ".join(sorted(IMAGE_SUFFIXES | VIDEO_SUFFIXES))
         raise ClipError(f"{path}: expected a folder of frames or a file ending in {known}")
@@ -110,7 +113,7 @@ def find_clips(folder: Path) -> list[Clip]:
         ClipError: there is no such folder, it holds no clips, or two of the same name.
     """
     if not folder.is_dir():
-        raise ClipError(f"{folder}: no such folder of clips; set dataset_params.root_dir")
+        raise ClipError(f"{folder}: no such folder of clips{searched_folder(folder)}; set dataset_params.root_dir")
     entries = data_entries(folder)
     clips = [open_clip(p) for p in entries if p.is_dir() or _has_suffix(p, IMAGE_SUFFIXES | VIDEO_SUFFIXES)]
     if not clips:

@@ -1,12 +1,15 @@
 """Experiment files: the sections that all families share; each family's config class derives from `Config`."""
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+from pydantic import model_validator
+
+from config.network_sizes import raise_problems
+from config.ranges import Seed
 from config.sections import (
     AnimateParams,
     DatasetParams,
     ModelParams,
-    NonNegativeInt,
     ReconstructionParams,
     Section,
     TrainAUParams,
@@ -23,7 +26,7 @@ class Config(Section):
 
     format: Literal[2]
     """Version of the file format. A file without it is read as an experiment of a published code base."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Random seed of initial weights, training pairs and augmentation, at least 0."""
     dataset_params: DatasetParams = DatasetParams()
     """Clips, landmarks and action units."""
@@ -52,14 +55,17 @@ class Config(Section):
         """Section `model_params` as plain values, from which the keys of generated results are computed."""
         return self.model_params.model_dump(exclude={"family"})
 
+    def combination_problems(self) -> list[str]:
+        """Settings that contradict each other, one line each; families add their own."""
+        return []
 
-def check_sizes(config: Config, network: str, scale_factor: float, levels: int) -> None:
-    """Raise ValueError if a network cannot halve the frame `levels` times."""
-    if config.dataset_params.frame_shape is None:
-        return
-    for name, side in zip(("height", "width"), config.dataset_params.frame_shape[:2], strict=False):
-        if side * scale_factor % 2**levels:
-            raise ValueError(
-                f"dataset_params.frame_shape: expected a {name} divisible by {round(2**levels / scale_factor)} "
-                f"({network}), got {side}"
-            )
+    def size_problems(self, height: int, width: int) -> list[str]:
+        """Reasons why the networks cannot work on frames of a size, one line each; families add their own."""
+        return []
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        shape = self.dataset_params.frame_shape
+        sizes = [] if shape is None else self.size_problems(*shape[:2])
+        raise_problems([*self.combination_problems(), *sizes])
+        return self

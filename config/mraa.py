@@ -1,10 +1,10 @@
 """Configuration of the family `mraa`: regions and their affine motion."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from config.experiment import Config, check_sizes
+from config.experiment import Config
 from config.family_sections import (
     AVDNetworkParams,
     BottleneckParams,
@@ -13,27 +13,32 @@ from config.family_sections import (
     PictureWeights,
     PriorParams,
 )
-from config.sections import (
-    ModelParams,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    Section,
+from config.network_sizes import check_channels, heat_map_problems, network_problems, single_value_problems
+from config.ranges import (
+    Channels,
+    Keypoints,
+    LearningRate,
+    Levels,
+    Logit,
+    LossWeight,
+    OpenFraction,
+    Reach,
+    Temperature,
 )
+from config.sections import ModelParams, Section
 
 
 class RegionPredictorParams(HourglassParams):
     """Region predictor."""
 
-    temperature: PositiveFloat = 0.1
+    temperature: Temperature = 0.1
     """Temperature of the softmax of the heat maps; lower is sharper."""
-    block_expansion: PositiveInt = 32
+    block_expansion: Channels = 32
     """Number of channels of the first level, doubled at each lower level."""
     pca_based: bool = True
     """Compute affine frames from the covariances of the heat maps instead of by regression; overrides
     `estimate_affine: false`."""
-    pad: NonNegativeInt = 3
+    pad: Annotated[int, Field(ge=0, le=16)] = 3
     """Zero padding in pixels of the 7 x 7 convolution that predicts the heat maps; below 3 they are smaller than the
     network's map."""
 
@@ -41,14 +46,19 @@ class RegionPredictorParams(HourglassParams):
 class RegionBackgroundParams(Section):
     """Predictor of the background's motion."""
 
-    block_expansion: PositiveInt = 32
+    block_expansion: Channels = 32
     """Number of channels of the first level, doubled at each lower level."""
-    max_features: PositiveInt = 1024
+    max_features: Channels = 1024
     """Largest number of channels of any level."""
-    num_blocks: PositiveInt = 5
+    num_blocks: Levels = 5
     """Number of levels; each halves height and width."""
     bg_type: Literal["zero", "shift", "affine", "perspective"] = "affine"
     """Motion model of the background; `zero` keeps the background still."""
+
+    @model_validator(mode="after")
+    def _enough_channels(self) -> Self:
+        check_channels(self)
+        return self
 
 
 class FlowPredictorParams(HourglassParams):
@@ -60,14 +70,14 @@ class FlowPredictorParams(HourglassParams):
     """Use the warped sources as a further input of the network."""
     estimate_occlusion_map: bool = True
     """Predict an occlusion map, which hides unusable parts of the warped source."""
-    locality: PositiveFloat | None = None
+    locality: Reach | None = None
     """Initial reach of a zone around each region in which its motion dominates, relative to the root-mean-square radius
     of the regions' centres. Position and shape of the zones are learned, and the network corrects the shares that they
     give. null: the network predicts the shares alone, as published."""
-    background_logit: float | None = None
+    background_logit: Logit | None = None
     """Initial logit of the background; 0 equals that of a region at its centre or, without zones, anywhere. null: -4
     with zones, otherwise random and near 0, as published."""
-    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    initial_occlusion: OpenFraction | None = None
     """Initial value of the occlusion map, in (0, 1); 1 keeps the warped source. null: random and near 0.5, as
     published."""
 
@@ -108,7 +118,7 @@ class MraaModelParams(ModelParams):
     resize_align_corners: bool = True
     """`align_corners` of resizing deformation and occlusion map. All published weights need false, with which an
     identity deformation shifts the image by up to 1.5 pixels of 256."""
-    num_regions: PositiveInt = 10
+    num_regions: Keypoints = 10
     """Number of regions; 18 or 68 with `prior: awp`."""
     num_channels: Literal[3] = 3
     """Number of colour channels."""
@@ -135,20 +145,20 @@ class MraaModelParams(ModelParams):
 class MraaLossWeights(PictureWeights):
     """Weights of the losses; 0 disables a loss."""
 
-    equivariance_shift: NonNegativeFloat = 10.0
+    equivariance_shift: LossWeight = 10.0
     """Weight of the equivariance of region positions under random warps (without a prior only)."""
-    equivariance_affine: NonNegativeFloat = 10.0
+    equivariance_affine: LossWeight = 10.0
     """Weight of the equivariance of affine frames under random warps."""
-    motion: NonNegativeFloat = 0.0
+    motion: LossWeight = 0.0
     """Weight of the mean displacement in pixels, which keeps regions without visible motion at rest; 0 disables it."""
 
 
 class MraaTrainParams(PictureTrainParams):
     """Settings of `--mode train`."""
 
-    lr: NonNegativeFloat = 2e-4
+    lr: LearningRate = 2e-4
     """Learning rate of all networks."""
-    lr_zones: NonNegativeFloat = 0.01
+    lr_zones: LearningRate = 0.01
     """Learning rate of the regions' zones (`pixelwise_flow_predictor_params.locality`), a few hundred
     parameters."""
     loss_weights: MraaLossWeights = MraaLossWeights()
@@ -163,30 +173,45 @@ class MraaConfig(Config):
     train_params: MraaTrainParams = MraaTrainParams()
     """Settings of `--mode train`."""
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> "MraaConfig":
-        model = self.model_params
+    def combination_problems(self) -> list[str]:
+        model, problems = self.model_params, super().combination_problems()
         regions, drawing = model.region_predictor_params, model.generator_params
         flow = drawing.pixelwise_flow_predictor_params
-        check_sizes(self, "region_predictor_params", regions.scale_factor, regions.num_blocks)
-        check_sizes(self, "pixelwise_flow_predictor_params", flow.scale_factor, flow.num_blocks)
-        check_sizes(self, "generator_params", 1, drawing.num_down_blocks)
         if model.prior == "awp" and model.num_regions not in (18, 68):
-            raise ValueError(
+            problems.append(
                 f"model_params.num_regions: expected 18 or 68, the points of `prior: awp`, got {model.num_regions}"
             )
         if model.prior == "awp" and regions.pad != 3:
-            raise ValueError(
+            problems.append(
                 f"model_params.region_predictor_params.pad: expected 3 with `prior: awp`, got {regions.pad}"
             )
         if flow.use_covar_heatmap and not (model.estimate_affine or regions.pca_based):
-            raise ValueError(
+            problems.append(
                 "model_params.generator_params.pixelwise_flow_predictor_params.use_covar_heatmap: expected false for "
                 "regions without an affine frame (`estimate_affine` and `pca_based` false)"
             )
         if drawing.skips and not flow.estimate_occlusion_map:
-            raise ValueError(
+            problems.append(
                 "model_params.generator_params.skips: expected false without `estimate_occlusion_map`, because the "
                 "warped source would replace what the decoder draws"
             )
-        return self
+        return problems
+
+    def size_problems(self, height: int, width: int) -> list[str]:
+        frame, model, train = (height, width), self.model_params, self.train_params
+        regions, drawing = model.region_predictor_params, model.generator_params
+        flow, batch = drawing.pixelwise_flow_predictor_params, train.batch_size
+        inner = "generator_params.pixelwise_flow_predictor_params"
+        background = model.bg_predictor_params
+        lowest = height >> background.num_blocks, width >> background.num_blocks
+        return [
+            *super().size_problems(height, width),
+            *(() if background.bg_type == "zero" else single_value_problems("bg_predictor_params", lowest, batch)),
+            *network_problems(
+                "region_predictor_params", frame, regions.scale_factor, regions.num_blocks, batch_size=batch
+            ),
+            *network_problems(inner, frame, flow.scale_factor, flow.num_blocks, batch_size=batch),
+            *network_problems("generator_params", frame, 1, drawing.num_down_blocks, batch_size=batch),
+            *heat_map_problems("region_predictor_params", frame, regions.scale_factor, regions.pad),
+            *train.size_problems(height, width),
+        ]

@@ -4,13 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from config.sections import FilePath, Fraction, NonNegativeInt, PositiveFloat, Section
+from config.ranges import FilePath, FolderName, Fraction, FrameRate, FrameSide, NonNegativeInt, OpenFraction, Seed
+from config.sections import Section
 
 
 class PrepareCropParams(Section):
     """One square crop per clip, placed by the landmarks of its onset frame."""
 
-    size: Annotated[int, Field(ge=16, le=8192)] = 256
+    size: FrameSide = 256
     """Side of the written frames, pixels."""
     margin: Annotated[float, Field(ge=0, le=10)] = 0.3
     """Margin on each side of the bounding box of the 68 landmarks (brows to chin), as a fraction of its larger side."""
@@ -78,9 +79,9 @@ class PrepareSplitParams(Section):
     """Test clips. `subject`: those of a random fraction of the subjects. `list`: the clips and subjects in `test_list`.
     `megc`: all clips of the subjects in the nine driving clips of the MEGC generation task. `none`: no clip. For
     leave-one-subject-out, `splits/` in the output has one file per subject that can be used as `test_list`."""
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test_fraction: OpenFraction = 0.2
     """Fraction of the subjects that are tested, for `subject`."""
-    seed: NonNegativeInt = 0
+    seed: Seed = 0
     """Seed of the random choice of subjects, for `subject`."""
     test_list: FilePath | None = None
     """Text file with one clip or subject per line, for `list`."""
@@ -110,21 +111,21 @@ class PrepareParams(Section):
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
     """Coding sheet; null: found by its documented name, or else by its columns, in `root_dir` or beside it."""
-    release: str | None = None
+    release: FolderName | None = None
     """Subfolder of `root_dir` to read if it contains several releases, such as `CASME2_RAW_selected`."""
     missing_apex: Literal["motion", "midpoint"] = "motion"
     """Apex of action-unit curves where the release gives none. `motion`: the frame in which the landmarks, without head
     motion, are farthest from the onset. `midpoint`: halfway from onset to offset."""
     output_dir: FilePath
     """Output folder; it must be new, empty or the output of an earlier run."""
-    fps: PositiveFloat | None = None
+    fps: FrameRate | None = None
     """Frames per second of loose frames; data sets and videos have their own frame rate."""
     trim: bool = True
     """Write only the frames from onset to offset, where the release gives them."""
     length: Annotated[int, Field(ge=2, le=100_000)] | None = None
     """Number of frames per clip, by linear interpolation between neighbouring frames; null: frames are not
     interpolated. Requires `trim`, so that the onset is the first frame."""
-    workers: Annotated[int, Field(ge=1, le=1024)] | None = None
+    workers: Annotated[int, Field(gt=0, le=1024)] | None = None
     """Number of processes; null: one per processor core."""
     remove_missing: bool = False
     """Remove finished clips that are no longer in the data set, or whose inputs are missing or cannot be used; false:

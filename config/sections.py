@@ -9,32 +9,42 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from config.ranges import (
+    AsTuple,
+    BatchSize,
+    Colormap,
+    FilePath,
+    Fraction,
+    FrameRate,
+    FrameSide,
+    JitterStrength,
+    LossWeight,
+    Magnification,
+    Milestones,
+    NonNegativeInt,
+    OpenFraction,
+    PositiveFloat,
+    PositiveInt,
+    PositiveLearningRate,
+    Repeats,
+    Scales,
+    Seed,
+    WeightsName,
+    Workers,
+)
+
 
 class Section(BaseModel):
-    """Base of every section: unknown keys are errors, values are never converted silently, objects are immutable."""
+    """Base of every section: unknown keys, NaN and infinity are errors, values are never converted silently, and
+    objects are immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
-
-
-def _list_to_tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
-def _text_to_path(value: Any) -> Any:
-    return Path(value) if isinstance(value, str) and value else value
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False
+    )
 
 
 def _number_to_text(value: Any) -> Any:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-AsTuple = BeforeValidator(_list_to_tuple, json_schema_input_type=list[Any])
-FilePath = Annotated[Path, BeforeValidator(_text_to_path, json_schema_input_type=str)]
-PositiveInt = Annotated[int, Field(gt=0)]
-NonNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class FlipParam(Section):
@@ -45,11 +55,11 @@ class FlipParam(Section):
 
 
 class JitterParam(Section):
-    brightness: NonNegativeFloat = 0.0
+    brightness: JitterStrength = 0.0
     """Factor drawn from [1 - x, 1 + x], the same for both frames of a pair."""
-    contrast: NonNegativeFloat = 0.0
+    contrast: JitterStrength = 0.0
     """Factor drawn from [1 - x, 1 + x], the same for both frames of a pair."""
-    saturation: NonNegativeFloat = 0.0
+    saturation: JitterStrength = 0.0
     """Factor drawn from [1 - x, 1 + x], the same for both frames of a pair."""
     hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
     """Hue shift drawn from [-x, x]; 1 is a full turn of the colour circle."""
@@ -61,7 +71,7 @@ class RotationParam(Section):
 
 
 class ResizeParam(Section):
-    ratio: Annotated[tuple[PositiveFloat, PositiveFloat], AsTuple] = (0.75, 1.25)
+    ratio: Annotated[tuple[Magnification, Magnification], AsTuple] = (0.75, 1.25)
     """Smallest and largest magnification about the centre; the frame size stays the same."""
 
     @model_validator(mode="after")
@@ -72,7 +82,7 @@ class ResizeParam(Section):
 
 
 class CropParam(Section):
-    size: Annotated[tuple[PositiveInt, PositiveInt], AsTuple]
+    size: Annotated[tuple[FrameSide, FrameSide], AsTuple]
     """Height and width, in pixels, of the random crop, which is enlarged to the whole frame."""
 
 
@@ -92,7 +102,7 @@ class AugmentationParams(Section):
 class DatasetParams(Section):
     root_dir: FilePath | None = None
     """Folder with `train/` and `test/`, or with the clips themselves; relative to the working directory."""
-    frame_shape: Annotated[tuple[PositiveInt, PositiveInt, Literal[3]], AsTuple] | None = (256, 256, 3)
+    frame_shape: Annotated[tuple[FrameSide, FrameSide, Literal[3]], AsTuple] | None = (256, 256, 3)
     """Height, width and channels to which frames are resized; null keeps their size, which must then be equal."""
     id_sampling: bool = False
     """Sample by identity: clips named `ID#REST` with the same ID count as one, and one of them is drawn each time."""
@@ -123,14 +133,14 @@ class DatasetParams(Section):
     au_extractor: Literal["py-feat"] | None = None
     """Estimator of action units if `au_dir` is null: the package py-feat, which must be installed (`pip install
     "py-feat>=2"`) and returns probabilities. null: clips without tables are an error."""
-    au_noise: NonNegativeFloat = 0.0
+    au_noise: Fraction = 0.0
     """Half-width of the uniform noise added to the action units (0 to 1) of both frames of a training pair, equal for
     both sides of the face; MEGC2022-Generation uses 0.02."""
-    fps: PositiveFloat | None = None
+    fps: FrameRate | None = None
     """Frame rate of frame folders and strips, in frames per second; video files carry their own."""
-    test_fraction: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    test_fraction: OpenFraction = 0.2
     """Fraction of the identities that forms the test split if `root_dir` has no `train/` and `test/`."""
-    split_seed: NonNegativeInt = 0
+    split_seed: Seed = 0
     """Seed of that split."""
     on_bad_clip: Literal["error", "skip"] = "error"
     """Clips that cannot be used (unreadable frame, no landmarks) stop the run, or are left out and counted."""
@@ -156,16 +166,12 @@ class ModelParams(Section):
 
 
 class TransformParams(Section):
-    sigma_affine: NonNegativeFloat = 0.05
+    sigma_affine: Fraction = 0.05
     """Standard deviation of the affine part of the random warp, in normalised units (1 = half the frame width)."""
-    sigma_tps: NonNegativeFloat = 0.005
+    sigma_tps: Fraction = 0.005
     """Standard deviation of the spline coefficients of the random warp."""
-    points_tps: PositiveInt = 5
+    points_tps: Annotated[int, Field(ge=2, le=32)] = 5
     """Control points of the random warp along each axis."""
-
-
-Scales = Annotated[tuple[Annotated[float, Field(gt=0, le=1)], ...], AsTuple]
-PerceptualWeights = Annotated[tuple[NonNegativeFloat, ...], AsTuple]
 
 
 class TrainParams(Section):
@@ -173,13 +179,13 @@ class TrainParams(Section):
 
     num_epochs: PositiveInt = 100
     """Total epochs, including those before a resume."""
-    num_repeats: PositiveInt = 1
+    num_repeats: Repeats = 1
     """Passes over the clips per epoch, each with newly drawn pairs of frames."""
-    epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (70, 90)
+    epoch_milestones: Milestones = (70, 90)
     """Epochs at which every learning rate is divided by ten."""
-    batch_size: PositiveInt = 8
+    batch_size: BatchSize = 8
     """Batch size per device."""
-    dataloader_workers: NonNegativeInt = 4
+    dataloader_workers: Workers = 4
     """Worker processes of the data loader; 0 loads in the training process."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints; the last epoch is always saved."""
@@ -195,7 +201,7 @@ class TrainParams(Section):
     """Number of machines (nodes), started by torchrun or Slurm."""
     scales: Scales = (1.0, 0.5, 0.25, 0.125)
     """Scales of the image pyramid on which images are compared."""
-    perceptual_network: Annotated[str, Field(min_length=1)] = "imagenet"
+    perceptual_network: WeightsName = "imagenet"
     """Weights of the VGG-19 of the perceptual loss: `imagenet` (torchvision's), a file with those, or `random`."""
     transform_params: TransformParams = TransformParams()
     """Random warp of the equivariance losses."""
@@ -216,23 +222,23 @@ class TrainAVDParams(Section):
 
     num_epochs: PositiveInt = 100
     """Total epochs."""
-    num_repeats: PositiveInt = 1
+    num_repeats: Repeats = 1
     """Passes over the clips per epoch."""
-    batch_size: PositiveInt = 256
+    batch_size: BatchSize = 256
     """Batch size per device; at least 2, because the network uses batch normalisation."""
-    dataloader_workers: NonNegativeInt = 4
+    dataloader_workers: Workers = 4
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
     checkpoint_minutes: PositiveFloat | None = 30.0
     """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
-    epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (70, 90)
+    epoch_milestones: Milestones = (70, 90)
     """Epochs at which the learning rate is divided by ten."""
-    lr: PositiveFloat = 1e-3
+    lr: PositiveLearningRate = 1e-3
     """Learning rate of Adam."""
-    lambda_shift: NonNegativeFloat = 1.0
+    lambda_shift: LossWeight = 1.0
     """Weight of the keypoint error."""
-    lambda_affine: NonNegativeFloat = 1.0
+    lambda_affine: LossWeight = 1.0
     """Weight of the affine error (family `mraa` only)."""
     random_scale: Annotated[float, Field(ge=0, lt=1)] = 0.25
     """The driving keypoints are scaled per axis by a factor from [1 - x, 1 + x]."""
@@ -243,11 +249,11 @@ class TrainAUParams(Section):
 
     num_epochs: PositiveInt = 20
     """Total epochs."""
-    num_repeats: PositiveInt = 4
+    num_repeats: Repeats = 4
     """Passes over the clips per epoch."""
-    batch_size: PositiveInt = 16
+    batch_size: BatchSize = 16
     """Batch size per device."""
-    dataloader_workers: NonNegativeInt = 4
+    dataloader_workers: Workers = 4
     """Worker processes of the data loader."""
     checkpoint_freq: PositiveInt = 10
     """Epochs between checkpoints."""
@@ -255,9 +261,9 @@ class TrainAUParams(Section):
     """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
-    epoch_milestones: Annotated[tuple[NonNegativeInt, ...], AsTuple] = (12, 17)
+    epoch_milestones: Milestones = (12, 17)
     """Epochs at which every learning rate is divided by ten."""
-    lr: PositiveFloat = 0.01
+    lr: PositiveLearningRate = 0.01
     """Learning rate of shading and weights; three times as high for motion, a tenth for the intensity network."""
 
 
@@ -296,7 +302,7 @@ class AnimateParams(Section):
     chin. In both cases the networks decide which parts of the image move."""
     num_pairs: PositiveInt | None = None
     """Maximum number of pairs, from the start of the list; null animates all."""
-    batch_size: PositiveInt = 8
+    batch_size: BatchSize = 8
     """Frames per batch."""
     format: Literal[".mp4", ".gif", ".png"] = ".mp4"
     """Format of the video written beside the PNG frames; `.png` writes no video."""
@@ -317,16 +323,16 @@ class AnimateParams(Section):
 class ReconstructionParams(Section):
     num_videos: PositiveInt | None = None
     """Maximum number of test clips; null reconstructs all."""
-    batch_size: PositiveInt = 8
+    batch_size: BatchSize = 8
     """Frames per batch."""
     format: Literal[".mp4", ".gif", ".png"] = ".mp4"
     """Format of the video written beside the PNG frames; `.png` writes no video."""
 
 
 class VisualizerParams(Section):
-    kp_size: PositiveInt = 2
+    kp_size: Annotated[int, Field(gt=0, le=100)] = 2
     """Radius of a drawn keypoint, in pixels."""
     draw_border: bool = True
     """Draw a line between the images of the grid."""
-    colormap: str = "gist_rainbow"
+    colormap: Colormap = "gist_rainbow"
     """Matplotlib colormap of the keypoints."""

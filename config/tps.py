@@ -1,22 +1,29 @@
 """Configuration of the family `tps`: thin-plate-spline motion model."""
 
+from math import log2
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from config.experiment import Config, check_sizes
+from config.experiment import Config
 from config.family_sections import AVDNetworkParams, HourglassParams, PictureTrainParams, PictureWeights
-from config.sections import (
+from config.network_sizes import check_channels, network_problems
+from config.ranges import (
+    Channels,
     FilePath,
     Fraction,
-    ModelParams,
-    NonNegativeFloat,
+    Keypoints,
+    LearningRate,
+    Levels,
+    Logit,
+    LossWeight,
     NonNegativeInt,
-    PositiveFloat,
+    OpenFraction,
     PositiveInt,
-    Section,
+    Reach,
 )
+from config.sections import ModelParams, Section
 
 Probability = Annotated[float, Field(ge=0, lt=1)]
 
@@ -24,7 +31,7 @@ Probability = Annotated[float, Field(ge=0, lt=1)]
 class TpsCommonParams(Section):
     """Options that several networks share."""
 
-    num_tps: PositiveInt = 10
+    num_tps: Keypoints = 10
     """Number of thin-plate splines, each through five keypoints; 10 with `keypoints: landmarks`."""
     num_channels: Literal[3] = 3
     """Number of colour channels."""
@@ -37,24 +44,29 @@ class TpsCommonParams(Section):
 class InpaintingParams(Section):
     """Inpainting network."""
 
-    block_expansion: PositiveInt = 64
+    block_expansion: Channels = 64
     """Number of channels of the first level, doubled at each lower level."""
-    max_features: PositiveInt = 512
+    max_features: Channels = 512
     """Largest number of channels of any level."""
-    num_down_blocks: PositiveInt = 3
+    num_down_blocks: Levels = 3
     """Number of downsampling levels; each halves height and width."""
+
+    @model_validator(mode="after")
+    def _enough_channels(self) -> Self:
+        check_channels(self)
+        return self
 
 
 class TpsDenseMotionParams(HourglassParams):
     """Dense motion network."""
 
-    locality: PositiveFloat | None = None
+    locality: Reach | None = None
     """Initial reach of a zone around each keypoint in which its spline dominates, relative to the root-mean-square
     radius of the keypoints. Position and shape of the zones are learned, and the network corrects the shares that they
     give. null: the network predicts the shares alone, as published."""
-    background_logit: float = -4.0
+    background_logit: Logit = -4.0
     """Initial logit of the background with zones; 0 equals that of a spline at one of its keypoints."""
-    initial_occlusion: Annotated[float, Field(gt=0, lt=1)] | None = None
+    initial_occlusion: OpenFraction | None = None
     """Initial value of the occlusion maps, in (0, 1); 1 keeps the warped source. null: random and near 0.5, as
     published."""
 
@@ -93,18 +105,18 @@ class TpsModelParams(ModelParams):
 class TpsLossWeights(PictureWeights):
     """Weights of the losses; 0 disables a loss."""
 
-    equivariance_value: NonNegativeFloat = 10.0
+    equivariance_value: LossWeight = 10.0
     """Weight of the equivariance of keypoints under random warps (learned keypoints only)."""
-    warp_loss: NonNegativeFloat = 10.0
+    warp_loss: LossWeight = 10.0
     """Weight of the difference between features of the warped source and of the driving frame."""
-    bg: NonNegativeFloat = 10.0
+    bg: LossWeight = 10.0
     """Weight of the forward-backward consistency of the background's motion."""
-    motion: NonNegativeFloat = 0.0
+    motion: LossWeight = 0.0
     """Weight of the mean displacement in pixels, which keeps textureless skin at rest; 0 disables it."""
-    shading: NonNegativeFloat = 10.0
+    shading: LossWeight = 10.0
     """Weight of the error of wrinkles and shading (`au_conditioning: film`), measured after compensation of local
     motion."""
-    relative_au: NonNegativeFloat = 0.0
+    relative_au: LossWeight = 0.0
     """Weight of the relative action-unit constraint: error of the action-unit difference between prediction and source,
     as `au_estimator` measures it, over all units, including those that should not move; 0 disables it."""
 
@@ -112,9 +124,9 @@ class TpsLossWeights(PictureWeights):
 class CrossIdentityWeights(Section):
     """Weights of the losses of cross-identity steps, for which no true image exists."""
 
-    keypoint: NonNegativeFloat = 10.0
+    keypoint: LossWeight = 10.0
     """Weight of the distance between wanted and generated keypoints in normalised units (1 = half the frame width)."""
-    identity: NonNegativeFloat = 10.0
+    identity: LossWeight = 10.0
     """Weight of the mean absolute difference of prediction and source at 1/8 of the size, at which the face is visible
     and a micro-expression is not."""
 
@@ -122,11 +134,11 @@ class CrossIdentityWeights(Section):
 class TpsTrainParams(PictureTrainParams):
     """Settings of `--mode train`."""
 
-    lr_generator: NonNegativeFloat = 2e-4
+    lr_generator: LearningRate = 2e-4
     """Learning rate of all networks."""
-    lr_zones: NonNegativeFloat = 0.01
+    lr_zones: LearningRate = 0.01
     """Learning rate of the keypoints' zones (`dense_motion_params.locality`), a few hundred parameters."""
-    lr_shading: NonNegativeFloat = 2e-3
+    lr_shading: LearningRate = 2e-3
     """Learning rate of the maps of wrinkles and shading of the action units (`au_conditioning: film`)."""
     bg_start: NonNegativeInt = 10
     """First epoch, from 0, in which the background's motion is predicted and trained."""
@@ -144,7 +156,7 @@ class TpsTrainParams(PictureTrainParams):
     """Checkpoint of `--mode train_au`, required by `loss_weights.relative_au`."""
     relative_au_warmup: NonNegativeInt = 0
     """Number of epochs over which the weight of `relative_au` grows linearly from zero."""
-    au_weights: dict[PositiveInt, NonNegativeFloat] = {}
+    au_weights: dict[PositiveInt, LossWeight] = {}
     """Weights of single action units in the loss `relative_au`, by number; 1 for all others."""
     cross_identity: Fraction = 0.0
     """Fraction of the training steps, in [0, 1], in which each person of a batch is driven by the next one. These steps
@@ -173,27 +185,42 @@ class TpsConfig(Config):
     train_params: TpsTrainParams = TpsTrainParams()
     """Settings of `--mode train`."""
 
-    @model_validator(mode="after")
-    def _fits_together(self) -> "TpsConfig":
-        model, dense = self.model_params, self.model_params.dense_motion_params
-        check_sizes(self, "dense_motion_params", dense.scale_factor, dense.num_blocks)
-        check_sizes(self, "generator_params", 1, model.generator_params.num_down_blocks)
+    def combination_problems(self) -> list[str]:
+        model, problems = self.model_params, super().combination_problems()
+        dense, levels = model.dense_motion_params, model.generator_params.num_down_blocks + 1
         if model.keypoints == "landmarks" and model.common_params.num_tps != 10:
-            raise ValueError(
+            problems.append(
                 "model_params.common_params.num_tps: expected 10, the number of landmark groups, with "
                 f"`keypoints: landmarks`, got {model.common_params.num_tps}"
             )
         if model.au_conditioning == "film" and model.keypoints != "landmarks":
-            raise ValueError("model_params.au_conditioning: film: expected `keypoints: landmarks`, got learned ones")
+            problems.append("model_params.au_conditioning: film: expected `keypoints: landmarks`, got learned ones")
         if self.train_params.au_estimator_file and model.au_conditioning == "none":
-            raise ValueError("train_params.loss_weights.relative_au: expected au_conditioning `film` or `concat`")
+            problems.append("train_params.loss_weights.relative_au: expected au_conditioning `film` or `concat`")
         if self.train_params.au_estimator_file and not (
             model.keypoints == "landmarks" and self.dataset_params.remove_head_motion
         ):
-            raise ValueError(
+            problems.append(
                 "train_params.loss_weights.relative_au: expected `keypoints: landmarks` and "
                 "dataset_params.remove_head_motion, because the estimator compares faces in one pose"
             )
         if not model.common_params.multi_mask and self.train_params.loss_weights.warp_loss:
-            raise ValueError("train_params.loss_weights.warp_loss: expected 0 with `multi_mask: false`, got a weight")
-        return self
+            problems.append("train_params.loss_weights.warp_loss: expected 0 with `multi_mask: false`, got a weight")
+        doublings = round(log2(1 / dense.scale_factor))
+        if model.common_params.multi_mask and not doublings <= levels <= doublings + dense.num_blocks:
+            problems.append(
+                f"model_params.generator_params.num_down_blocks: expected {max(1, doublings - 1)} to "
+                f"{doublings + dense.num_blocks - 1} with scale_factor {dense.scale_factor:g} and num_blocks "
+                f"{dense.num_blocks} of dense_motion_params, got {levels - 1}; or set multi_mask to false"
+            )
+        return problems
+
+    def size_problems(self, height: int, width: int) -> list[str]:
+        frame, model = (height, width), self.model_params
+        dense, levels = model.dense_motion_params, model.generator_params.num_down_blocks
+        return [
+            *super().size_problems(height, width),
+            *network_problems("dense_motion_params", frame, dense.scale_factor, dense.num_blocks),
+            *network_problems("generator_params", frame, 1, levels),
+            *self.train_params.size_problems(height, width),
+        ]

@@ -9,6 +9,7 @@ from config.experiment import Config
 from config.options import RunOptions
 from core.checkpoints import load_networks, read_checkpoint
 from core.devices import make_fabric
+from core.memory import check_memory
 from core.models import initial_model
 from errors import UserError
 from generation.engine import Engine
@@ -23,6 +24,7 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
         UserError: no checkpoint for a family that needs one, or one that does not fit.
     """
     fabric = make_fabric(options.device_ids, config.train_params.precision)
+    check_memory(config, "generate", batch_size, fabric.device)
     model = initial_model(config)
     key, loaded = config.family, set[str]()
     if model.networks():
@@ -47,6 +49,7 @@ def make_loader(config: Config, engine: Engine) -> ClipLoader:
         str(engine.fabric.device),
         landmarks=model.needs_landmarks,
         action_units=model.needs_action_units,
+        size_problems=config.size_problems,
     )
 
 

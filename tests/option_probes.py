@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -260,10 +261,10 @@ def experiment(family: str) -> dict[str, Any]:
             "fps": 100,
             "cache_dir": here.path("cache"),
         },
-        "model_params": {"family": family, **MODELS[family]},
+        "model_params": {"family": family, **deepcopy(MODELS[family])},
         "train_params": {**loop, "scales": [1, 0.5], **({} if family == "warp" else {"loss_weights": weights})},
-        "train_avd_params": loop,
-        "train_au_params": loop,
+        "train_avd_params": dict(loop),
+        "train_au_params": dict(loop),
         "animate_params": {"format": ".png"},
     }
 

@@ -152,3 +152,18 @@ def test_numbers_in_names_are_compared_as_numbers():
     assert name_warnings(["s1", "S01"], "subjects") == [
         "subjects S01 and s1 differ in padding or case only; rename one if they are the same"
     ]
+
+
+def test_frames_of_their_own_size_must_fit_the_networks_and_each_other(check, clips_root):
+    own = "dataset_params.frame_shape=null"
+    assert check(own)[0] == 0
+    for path in (clips_root / "train" / "b").iterdir():
+        iio.imwrite(path, np.zeros((SIZE, 2 * SIZE, 3), np.uint8))
+    status, log = check(own)
+    assert status == 2
+    assert f"clips of several sizes ({SIZE} x {SIZE}, {2 * SIZE} x {SIZE}) cannot be trained on together" in log
+    for path in (clips_root / "train" / "b").iterdir():
+        iio.imwrite(path, np.zeros((100, 100, 3), np.uint8))
+    status, log = check(own)
+    assert status == 2
+    assert "b: frames of 100 x 100: dataset_params.frame_shape: expected a height and a width divisible by 32" in log

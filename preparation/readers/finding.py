@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from errors import UserError
+from parsing.files import searched_folder
 from preparation.clip_record import Remark
 from preparation.readers.cells import SUFFIXES
 from preparation.readers.sheets import has_columns
@@ -30,7 +31,7 @@ def find_sheet(
     """
     if given is not None:
         if not given.is_file():
-            raise UserError(f"{given}: no such sheet")
+            raise UserError(f"{given}: no such sheet{searched_folder(given)}")
         return given, ()
     for folders in places:
         files = _sheet_files(folders)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from clips.reading import IMAGE_SUFFIXES, ClipError, Frame, open_clip
 from errors import UserError
+from parsing.files import searched_folder
 from preparation.clip_record import LeftOut, Remark
 from preparation.readers.sheets import Unreadable
 
@@ -92,7 +93,7 @@ def find_releases(root: Path, layout: Layout) -> list[Release]:
         UserError: the root does not exist, or no folder holds such clips.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected the folder of the unpacked data set")
+        raise UserError(f"{root}: no such folder{searched_folder(root)}; expected the folder of the unpacked data set")
     found, waiting = [], [(root, 0)]
     while waiting:
         folder, depth = waiting.pop(0)

@@ -24,6 +24,7 @@ from clips.reading import (
     read_image,
 )
 from errors import UserError
+from parsing.files import searched_folder
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
 from preparation.readers.labels import (
     MissingApex,
@@ -67,7 +68,9 @@ def read_loose(
 
 def _frame_folders(root: Path) -> list[Path]:
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected a folder that contains one folder of frames per clip")
+        raise UserError(
+            f"{root}: no such folder{searched_folder(root)}; expected one that contains a folder of frames per clip"
+        )
     if not (folders := subfolders(root)):
         raise UserError(f"{root}: expected one folder of frames per clip, found no folders")
     return natsorted(folders, key=lambda path: path.name)
@@ -77,7 +80,7 @@ def _video_files(root: Path) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise UserError(f"{root}: no such video, and no such folder of videos")
+        raise UserError(f"{root}: no such video, and no such folder of videos{searched_folder(root)}")
     videos, folders = [], [root]
     while folders:
         folder = folders.pop()
