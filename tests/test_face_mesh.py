@@ -208,6 +208,8 @@ def test_images_without_a_face_are_refused(mesh):
     rng = np.random.default_rng(0)
     for image in (
         skimage.data.coffee(),  # the mesh fits a spoon with log-odds of 6.5
+        skimage.data.coins(),  # the mesh fits a coin with log-odds of 16
+        skimage.data.cell(),  # 9
         np.zeros((90, 120, 3), np.uint8),
         rng.integers(0, 255, (300, 200, 3), np.uint8),
         np.zeros((1, 1), np.uint8),
@@ -216,6 +218,21 @@ def test_images_without_a_face_are_refused(mesh):
         with pytest.raises(ValueError, match=f"no face was found in the {width} x {height} image"):
             mesh.largest(image)
         assert mesh.detect(image) == []
+
+
+def test_a_tight_crop_gives_the_right_mesh_or_none(mesh, photographs):
+    rng = np.random.default_rng(0)
+    found = 0
+    for image, truth in photographs.values():
+        low, high = truth.min(axis=0), truth.max(axis=0)
+        for _ in range(8):
+            margins = rng.uniform(-0.12, 0.2, 4) * (high - low).max()
+            x0, y0 = (low - margins[:2]).round().astype(int)
+            x1, y1 = (high + margins[2:]).round().astype(int)
+            faces = mesh.detect(np.ascontiguousarray(image[y0:y1, x0:x1]))
+            assert all(error(face.landmarks + [x0, y0], truth) < 0.12 for face in faces)
+            found += len(faces)
+    assert found >= 15
 
 
 @pytest.mark.parametrize("image", [np.zeros((9, 9, 4), np.uint8), np.zeros((9, 9, 3)), np.zeros((0, 9, 3), np.uint8)])

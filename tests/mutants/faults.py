@@ -812,6 +812,20 @@ FACES = [
     ),
     *_faults(
         "faces",
+        "faces/face_mesh.py",
+        "tests/test_face_mesh.py",
+        (
+            "what resembles a face is one",
+            "or not self._agrees_with_mirror_image(view, in_crop)",
+            "",
+            "tests/test_face_mesh.py -k refused",
+        ),
+        ("irises are not mirrored", "crop[:, ::-1]", "crop", "tests/test_face_mesh.py -k refused"),
+        ("the first face is the largest", "key=_area, reverse=True", "key=_area", "tests/test_face_mesh.py -k several"),
+        ("the mesh is fitted once", "PASSES = 3", "PASSES = 1"),
+    ),
+    *_faults(
+        "faces",
         "faces/flow.py",
         "tests/test_tracking.py",
         ("the flow is not refined", " + self._refine(image, forward)", ""),
