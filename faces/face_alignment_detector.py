@@ -64,15 +64,32 @@ class FaceAlignmentDetector:
         image = as_rgb(image)
         height, width = image.shape[:2]
         if box is None:
-            found = [np.asarray(b, dtype=np.float64)[:4] for b in self._networks.face_detector.detect_from_image(image)]
+            found = self._boxes(image)
             if not found:
                 raise ValueError(f"no face was found in the {width} x {height} image")
-            box = max(found, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
+            box = found[0]
         box = check_box(box)
         points = np.asarray(self._networks.get_landmarks_from_image(image, [box])[0], dtype=np.float64)[:, :2]
         if points.shape != (LANDMARKS, 2) or not np.isfinite(points).all():
             raise ValueError(f"the landmark network gave no usable points for the {width} x {height} image")
         return points
+
+    def detect_all(self, image: NDArray[np.uint8], *, least: float = 0.0) -> list[NDArray[np.float64]]:
+        """Detect the landmarks (68, 2) of every face in the image, the largest first.
+
+        Args:
+            image: H x W x 3 RGB or H x W grey, uint8.
+            least: has no effect, because all sizes are found at once.
+        Raises:
+            ValueError: a wrong image, or points that are not usable.
+        """
+        image = as_rgb(image)
+        return [self.detect(image, box) for box in self._boxes(image)]
+
+    def _boxes(self, image: NDArray[np.uint8]) -> list[NDArray[np.float64]]:
+        """Boxes x0, y0, x1, y1 of the faces, the largest first."""
+        found = [np.asarray(b, dtype=np.float64)[:4] for b in self._networks.face_detector.detect_from_image(image)]
+        return sorted(found, key=lambda b: -(b[2] - b[0]) * (b[3] - b[1]))
 
 
 def _explain_weights(folder: Path, error: Exception) -> str:

@@ -7,6 +7,7 @@ Legend: H x W image, crop of 256 x 256 pixels around one upright face.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faces.detector_inputs import as_rgb, check_box
-from faces.face_search import Candidate, overlaps, search_levels
+from faces.face_search import TILES, Candidate, overlaps, search_levels
 from faces.image_square import ImageSquare
 from faces.landmark_checks import landmark_problem
 from faces.mesh_indices import BLENDSHAPE_POINTS, MIRRORED_POINTS, landmarks_of_mesh
@@ -38,6 +39,8 @@ UPRIGHT_SCORE = 17.0
 MIRROR_TOLERANCE = 0.1
 """Greatest median distance between a mesh and that of the mirrored crop, in distances of the outer eye corners. Faces
 had 0.004 to 0.03, down to a width of 17 pixels; meshes on coins, cells and parts of larger faces 0.18 to 0.41."""
+LARGEST_IN_TILE = 0.5
+"""Size of the largest faces that a scale of the search adds, as a fraction of its tiles."""
 SAME_FACE = 0.3  # intersection over union of the boxes of two meshes
 SKIN_POINTS = 468  # the others are the irises
 RIGHT_EYE_CORNER, LEFT_EYE_CORNER = 33, 263
@@ -71,18 +74,19 @@ class FaceMesh:
     def __init__(self, path: Path | None = None):
         self._networks = load_networks(path)
 
-    def detect(self, image: NDArray[np.uint8]) -> list[MeshFace]:
-        """Return all faces of an image, sorted by the area of their box, largest first.
+    def detect(self, image: NDArray[np.uint8], *, least: float = 0.0) -> list[MeshFace]:
+        """Return the faces of an image, sorted by the area of their box, largest first.
 
         Faces may be turned by any angle; small ones on their side or upside down and those in profile are not found.
         Uncertain faces (below `SURE_SCORE`) are returned only if there is no certain one.
 
         Args:
             image: H x W x 3 RGB or H x W grey, uint8.
+            least: size, relative to the largest face, below which faces are not searched for, which takes less time.
         Raises:
             ValueError: a wrong image.
         """
-        return self._search(as_rgb(image), largest=False)
+        return self._search(as_rgb(image), least)
 
     def largest(self, image: NDArray[np.uint8], box: NDArray[np.floating] | None = None) -> MeshFace:
         """Return the largest face; smaller ones are not searched for, which is faster than `detect`.
@@ -101,31 +105,37 @@ class FaceMesh:
             face = self._fit(image, ImageSquare((box[:2] + box[2:]) / 2, float((box[2:] - box[:2]).max())))
             found = [] if face is None else [face]
         else:
-            found = self._search(image, largest=True)
+            found = self._search(image, math.inf)
         if not found:
             raise ValueError(f"no face was found in {where} (faces in profile are not found)")
         return found[0]
 
-    def _search(self, image: NDArray[np.uint8], *, largest: bool) -> list[MeshFace]:
-        """Return the faces, largest first; `largest` stops at the first scale with a certain one."""
+    def _search(self, image: NDArray[np.uint8], least: float) -> list[MeshFace]:
+        """Return the faces, largest first; none below `least` times the largest is searched for."""
         faces: list[MeshFace] = []
-        for candidates, enough in self._stages(image):
+        for candidates, enough, following in self._stages(image):
             fitted = [self._fit(image, candidate.square) for candidate in candidates]
             faces = _distinct([*faces, *(face for face in fitted if face is not None)])
-            if largest and faces and faces[0].score >= enough:
+            if faces and faces[0].score >= enough and following < least * max(_side(face) for face in faces):
                 break
         certain = [face for face in faces if face.score >= SURE_SCORE]
         return sorted(certain, key=_area, reverse=True) if certain else faces
 
-    def _stages(self, image: NDArray[np.uint8]) -> Iterator[tuple[list[Candidate], float]]:
-        """Yield candidates, the likeliest kinds first, each with the score that ends a search for the largest face."""
+    def _stages(self, image: NDArray[np.uint8]) -> Iterator[tuple[list[Candidate], float, float]]:
+        """Yield candidates, the likeliest kinds first.
+
+        Each with the score that ends a search for the largest face, and the size, in pixels, of the largest faces that
+        the following stages add.
+        """
         upright, *turned = (search_levels(self._networks.detector, image, angle=n * np.pi / 2) for n in range(4))
-        yield next(upright), UPRIGHT_SCORE
-        yield [face for levels in turned for face in next(levels)], SURE_SCORE
-        for candidates in upright:
-            yield candidates, SURE_SCORE
+        longer = max(image.shape[:2])
+        sizes = [longer * LARGEST_IN_TILE / count for count in TILES]
+        yield next(upright), UPRIGHT_SCORE, longer
+        yield [face for levels in turned for face in next(levels)], SURE_SCORE, sizes[0]
+        for candidates, size in zip(upright, [*sizes[1:], 0.0], strict=False):
+            yield candidates, SURE_SCORE, size
         for levels in turned:
-            yield next(levels, []), SURE_SCORE
+            yield next(levels, []), SURE_SCORE, 0.0
 
     def _fit(self, image: NDArray[np.uint8], square: ImageSquare) -> MeshFace | None:
         """Fit the mesh to the face whose box is given; None if it is not a face."""
@@ -176,6 +186,11 @@ def square_around(points: NDArray[np.float64]) -> ImageSquare:
     upright = points[:SKIN_POINTS, :2] @ rotation
     low, high = upright.min(axis=0), upright.max(axis=0)
     return ImageSquare(rotation @ ((low + high) / 2), float((high - low).max()), angle)
+
+
+def _side(face: MeshFace) -> float:
+    """Longer side of a face's box, pixels."""
+    return float((face.box[2:] - face.box[:2]).max())
 
 
 def _area(face: MeshFace) -> float:

@@ -32,6 +32,16 @@ class LandmarkDetector(Protocol):
             ValueError: a wrong image or box, or no face was found.
         """
 
+    def detect_all(self, image: NDArray[np.uint8], *, least: float = 0.0) -> list[NDArray[np.float64]]:
+        """Detect the landmarks (68, 2) of the faces, the largest first; none is no error.
+
+        Args:
+            image: H x W x 3 RGB or H x W grey, uint8.
+            least: size, relative to the largest face, below which faces may be left out, for speed.
+        Raises:
+            ValueError: a wrong image.
+        """
+
 
 class MeshLandmarkDetector:
     """Landmarks of the face mesh, see `FaceMesh`."""
@@ -47,6 +57,10 @@ class MeshLandmarkDetector:
     def detect(self, image: NDArray[np.uint8], box: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
         """See `LandmarkDetector.detect`."""
         return self._mesh.largest(image, box).landmarks
+
+    def detect_all(self, image: NDArray[np.uint8], *, least: float = 0.0) -> list[NDArray[np.float64]]:
+        """See `LandmarkDetector.detect_all`."""
+        return [face.landmarks for face in self._mesh.detect(image, least=least)]
 
 
 def load_landmark_detector(backend: Backend, device: Callable[[], str]) -> LandmarkDetector:

@@ -15,6 +15,7 @@ from clips.reading import Frame
 from config.sections import AnimateParams
 from errors import UserError
 from generation.engine import Generated
+from output.audio import add_audio
 from output.video import write_array, write_frames, write_video
 
 log = logging.getLogger("animate")
@@ -46,12 +47,16 @@ def check_result(result: Path) -> None:
         raise UserError(f"--result {result}: expected a file ending in .mp4 or .gif")
 
 
-def write_single(result: Path, generated: Iterable[Generated], fps: float, crf: int) -> None:
-    """Write the video `--result`, and its frames beside it."""
+def write_single(
+    result: Path, generated: Iterable[Generated], fps: float, crf: int, sound_of: Path | None = None
+) -> None:
+    """Write the video `--result`, with the sound of the driving clip `sound_of`, and its frames beside it."""
     frames = [g.frame for g in generated]
     folder = result.with_name(f"{result.stem}_frames")
     write_frames(folder, frames)
     written = write_video(result, frames, fps, crf=crf)
+    if sound_of is not None:
+        add_audio(written, sound_of)
     log.info("wrote %s and its frames in %s", written, folder)
 
 

@@ -20,6 +20,7 @@ import pytest
 import skimage.data
 from natsort import natsorted
 
+from clips.crop import Crop, place_crop
 from config.options import RunOptions
 from config.preparation import PrepareCropParams, PrepareParams
 from errors import UserError
@@ -29,7 +30,6 @@ from faces.landmarks import read_landmarks
 from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.clip_task import VERSION, ClipTask, stage_keys
-from preparation.crop import Crop, place_crop
 from preparation.prepared_folder import hash_values
 from preparation.timing import Timing, clip_timing
 from preparation.workers import run_in_processes
