@@ -12,6 +12,7 @@ from faces.alignment import remove_head_motion
 
 FEWEST_FRAMES = 5
 LEAST_JITTER = 0.1  # pixels; the noise of tracked landmarks is below
+QUANTILE = 0.25
 LARGEST_SHARE = 0.5
 """Share of the variance of the landmarks, without head motion, from which jitter exceeds motion."""
 
@@ -43,6 +44,8 @@ def measure_jitter(landmarks: NDArray[np.float64]) -> Jitter:
         return Jitter(0.0, 0.0)
     still = remove_head_motion(landmarks, 0)
     bends = still[:-2] - 2 * still[1:-1] + still[2:]
-    noise = np.sqrt((bends**2).sum(axis=-1).mean() / 6)  # white noise of variance 1 has differences of variance 6
+    # White noise of variance 1 has differences of variance 6. A low quantile over time: jitter is in every frame, but a
+    # wrong frame or a sudden motion in few.
+    noise = np.sqrt(np.quantile((bends**2).sum(axis=-1).mean(axis=1), QUANTILE, method="lower") / 6)
     motion = np.sqrt(((still - still.mean(axis=0)) ** 2).sum(axis=-1).mean() * len(still) / (len(still) - 1))
     return Jitter(float(noise), float(motion))

@@ -101,12 +101,13 @@ class Engine:
         still = self._removes_head_motion(driving, params)
         with torch.inference_mode(), self.fabric.autocast():
             face = self._encode(source)
-            initial = self._motion(driving, slice(reference, reference + 1))
+            first = slice(reference, reference + 1)
+            initial = self._motion(driving, first)
             if changes:
                 rest = face.motion
                 if params.mode == "relative" and transferred is None:
                     rest = self.model.relative(rest, initial, initial, params.mode, params.normalization_params)
-                condition = self._condition(driving, slice(reference, reference + 1), reference)
+                condition = self._condition(driving, first, reference)
                 face = self._with_rest(face, rest, condition, takes_flow=flow_of_frame is not None)
             for part in self._parts(len(driving)):
                 if transferred is not None:

@@ -280,7 +280,18 @@ DATA = [
             "(landmarks + 0.5) * self._scale(len(landmarks)) - 0.5",
             "landmarks * self._scale(len(landmarks))",
         ),
+    ),
+    *_faults(
+        "data",
+        "clips/crop.py",
+        "tests/test_frame_cache.py",
         ("shrinking aliases", "shrinks = height < frame.shape[0]", "shrinks = False"),
+    ),
+    *_faults(
+        "data",
+        "clips/loader.py",
+        "tests/test_reference_frame.py",
+        ("jittering landmarks are used", 'self.params.landmarks == "file" or not (', "True or not ("),
     ),
     *_faults(
         "data",
@@ -465,9 +476,9 @@ CONFIG = [
         "config",
         "config/ranges.py",
         "tests/test_load.py",
-        ("~ is a folder", ".expanduser()", ""),
         ("scales repeat", 'len({f"{value:g}" for value in values}) < len(values)', "False"),
     ),
+    *_faults("config", "parsing/files.py", "tests/test_load.py", ("~ is a folder", ".expanduser()", "")),
     *_faults(
         "config",
         "core/memory.py",
