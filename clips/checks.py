@@ -91,14 +91,21 @@ def batch_problem(pairs: int, batch_size: int, devices: int) -> str | None:
 
 def name_warnings(names: Iterable[str], kind: str) -> list[str]:
     """Return warnings about names of a kind (clips, subjects) that differ in zero padding or case only."""
+    return list(similar_names(names, kind))
+
+
+def similar_names(names: Iterable[str], kind: str) -> dict[str, list[str]]:
+    """Return the warnings of `name_warnings`, each with the names that it is about."""
     alike: dict[str, set[str]] = {}
     for name in names:
         alike.setdefault(normalised_name(name), set()).add(name)
-    return [
-        f"{kind} {' and '.join(sorted(group))} differ in padding or case only; rename one if they are the same"
+    return {
+        f"{kind} {' and '.join(sorted(group))} differ in padding or case only; rename one if they are the same": sorted(
+            group
+        )
         for group in alike.values()
         if len(group) > 1
-    ]
+    }
 
 
 def _list_first(places: Sequence[str]) -> str:

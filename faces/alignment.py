@@ -146,6 +146,19 @@ def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> P
     return still
 
 
+def expression_distance(landmarks: NDArray[np.floating], reference: int = 0) -> NDArray[np.float64]:
+    """Return the mean distance of the landmarks of each frame, without head motion, from those of the reference frame.
+
+    Args and errors as `remove_head_motion`.
+
+    Returns:
+        (T,), pixels.
+    """
+    still = remove_head_motion(landmarks, reference)
+    distance: NDArray[np.float64] = np.linalg.norm(still - still[reference], axis=2).mean(axis=1)
+    return distance
+
+
 def _weighted_fit(z: Complex, y: Complex, w: NDArray[np.float64]) -> Similarity:
     """Weighted least squares for y = factor * z + offset; z, y and w are (..., N)."""
     w = w / w.sum(axis=-1, keepdims=True)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from config.preparation import PrepareAUParams
 from faces.action_units import ACTION_UNITS, SIDES, TableRules, read_action_units
-from faces.alignment import remove_head_motion
+from faces.alignment import expression_distance
 from faces.facs import MAX_INTENSITY, CodedUnit, intensity_curves, parse_code
 from output.result_table import csv_text
 from preparation.clip_record import ClipRecord, Remark
@@ -121,9 +121,7 @@ def _parse_recorded_code(record: ClipRecord, remark: Callable[[Remark], None]) -
 
 def _farthest_frame(landmarks: NDArray[np.float64], timing: Timing, offset: int) -> int:
     """Used frame between onset and offset in which the landmarks, without head motion, are farthest from the onset."""
-    reference = timing.written_index(timing.onset)
-    still = remove_head_motion(landmarks, reference)
-    distance = np.linalg.norm(still - still[reference], axis=2).mean(axis=1)
+    distance = expression_distance(landmarks, timing.written_index(timing.onset))
     times = np.array(timing.times)
     between = (times > timing.onset) & (times < offset)
     return round(float(times[np.where(between, distance, -1).argmax()]))

@@ -1,6 +1,9 @@
 """`--mode check` of prepared and hand-made folders, and the same checks in training."""
 
 import logging
+import re
+import shutil
+from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
@@ -167,3 +170,114 @@ def test_frames_of_their_own_size_must_fit_the_networks_and_each_other(check, cl
     status, log = check(own)
     assert status == 2
     assert "b: frames of 100 x 100: dataset_params.frame_shape: expected a height and a width divisible by 32" in log
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+PAGE = Path("log/tiny-check/check.html")
+
+
+def rows_of_page(path: Path = PAGE) -> dict[str, str]:
+    """HTML of each row of a page, by name of the clip."""
+    rows = re.findall(
+        r'<li class="clip.*?<h3>(.*?)</h3>.*?(?=<li class="clip|</ol>)', path.read_text("utf-8"), re.DOTALL
+    )
+    texts = re.findall(r'<li class="clip.*?(?=<li class="clip|</ol>)', path.read_text("utf-8"), re.DOTALL)
+    return dict(zip(rows, texts, strict=True))
+
+
+def facts(row: str) -> dict[str, str]:
+    """Facts of a row, by label."""
+    return dict(re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", row))
+
+
+def test_the_last_line_names_a_page_with_a_row_per_clip(check):
+    status, log = check()
+    assert status == 0
+    assert log.splitlines()[-1].endswith(f"all clips, with their pictures: {PAGE}")
+    rows = rows_of_page()
+    assert list(rows) == ["a", "b", "006", "022_3_3"]
+    for row in rows.values():
+        assert row.count("<img ") == 4
+        assert row.count("<polyline ") == 1
+        assert re.findall(r"<figcaption>(.*?)</figcaption>", row)[0] == "First frame (0)"
+    found = facts(rows["022_3_3"])
+    assert (found["subject"], found["frames"], found["size"], found["fps"]) == (
+        "022",
+        "6",
+        f"{SIZE} \u00d7 {SIZE}",
+        "100",
+    )
+    assert {"emotion", "code", "onset", "offset"} & set(found) == set()
+
+
+def test_the_page_has_the_same_bytes_in_every_run(check):
+    check()
+    before = PAGE.read_bytes()
+    check()
+    assert PAGE.read_bytes() == before
+
+
+def test_rejected_clips_have_a_row_with_the_reason_and_a_picture_if_one_can_be_read(check, clips_root):
+    (clips_root / "landmarks" / "a.npy").unlink()
+    (clips_root / "train" / "b" / "img3.png").write_bytes(b"no")
+    resize_one_of(clips_root / "test" / "006")
+    shorten_to_one_frame(clips_root)
+    assert check("train_params.batch_size=64")[0] == 2
+    rows = rows_of_page()
+    for name, reason, pictures in (
+        ("a", "expected", 1),
+        ("b", "img3.png: unreadable image", 0),
+        ("c", "expected at least 2 frames to train on, got 1", 2),
+    ):
+        assert 'data-status="rejected"' in rows[name]
+        assert reason in rows[name].split('<ul class="findings">')[1]
+        assert rows[name].count("<img ") == pictures
+    assert 'data-status="usable"' in rows["006"]
+    assert "frames of several sizes" in rows["006"]
+    assert 'data-findings="0"' in rows["022_3_3"]
+
+
+def resize_one_of(folder):
+    iio.imwrite(folder / "img4.png", np.zeros((SIZE // 2, SIZE, 3), np.uint8))
+
+
+def shorten_to_one_frame(root):
+    (root / "train" / "c").mkdir()
+    shutil.copyfile(root / "train" / "a" / "img1.png", root / "train" / "c" / "img1.png")
+    np.save(root / "landmarks" / "c.npy", face_landmarks())
+    lines = (root / "au" / "a.csv").read_text(encoding="utf-8").splitlines()
+    (root / "au" / "c.csv").write_text("\n".join(lines[:2]), encoding="utf-8")
+
+
+def test_warnings_about_names_are_in_the_rows_and_those_about_the_whole_above_them(check, clips_root):
+    add_padded(clips_root)
+    check("train_params.batch_size=64")
+    rows, text = rows_of_page(), PAGE.read_text(encoding="utf-8")
+    assert "differ in padding or case only" in rows["022_3_3"]
+    assert "differ in padding or case only" in rows["22_3_3"]
+    assert "differ in padding" not in rows["a"]
+    above = text.split('<ol id="list">')[0]
+    assert "4 pairs per epoch do not fill one batch of 64" in above
+    assert "subjects 022 and 22 differ in padding" in above
+
+
+def test_an_estimated_apex_is_marked_as_such_and_no_motion_has_none(check, clips_root):
+    landmarks = np.repeat(face_landmarks()[None], FRAMES, axis=0)
+    np.save(clips_root / "landmarks" / "a.npy", landmarks)
+    landmarks[3, 48:60] += [0, 3]
+    np.save(clips_root / "landmarks" / "b.npy", landmarks)
+    check("dataset_params.landmarks=file")
+    rows = rows_of_page()
+    assert "<figcaption>Apex, estimated (3)</figcaption>" in rows["b"]
+    assert facts(rows["b"])["apex"] == "3, estimated"
+    assert "<figcaption>Apex unknown</figcaption>" in rows["a"]
+    assert rows["a"].count("<img ") == 2
+    assert "apex" not in facts(rows["a"])
+
+
+def test_a_page_that_cannot_be_written_is_one_line(clips_root, write_experiment, caplog, tmp_path):
+    (tmp_path / "taken").write_text("")
+    command = ["--config", str(write_experiment(clips_root)), "--mode", "check", "--log-dir", str(tmp_path / "taken")]
+    assert main(command) == 2
+    assert "expected a folder for --log-dir" in caplog.text

@@ -5,6 +5,7 @@ import html
 import json
 import os
 import pickle
+import re
 import shutil
 import signal
 import subprocess
@@ -34,7 +35,9 @@ from preparation.prepared_folder import hash_values
 from preparation.timing import Timing, clip_timing
 from preparation.workers import run_in_processes
 from prepare import prepare_listing
+from run import main
 from tests.conftest import write_action_units
+from tests.test_check import facts, rows_of_page
 
 ROOT = Path(__file__).parents[1]
 FACE = read_landmarks(ROOT / "data" / "astronaut_landmarks68.csv")[0]
@@ -202,6 +205,41 @@ def test_report_and_contact_sheet_list_the_clips(prepared):
         assert text in report
     sheet = iio.imread(prepared / "contact_sheet.png")
     assert sheet.std() > 30
+
+
+def test_the_report_and_the_page_of_check_show_labels_and_the_apex_of_the_release(release, prepared, tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "format: 2\nmodel_params: {family: warp}\n"
+        f"dataset_params: {{root_dir: {prepared}, keypoint_dir: {prepared}/landmarks, frame_shape: [64, 64, 3]}}\n"
+    )
+    command = ["--config", str(tmp_path / "c.yaml"), "--mode", "check", "--log-dir", str(tmp_path)]
+    assert main(command) in (0, 2)
+    (page,) = tmp_path.rglob("check.html")
+    report = rows_of_page(prepared / "report.html")
+    assert list(report) == list(ALL)
+    assert set(rows_of_page(page)) == set(ALL)
+    for rows, size in ((report, 96), (rows_of_page(page), 96)):
+        found = facts(rows["sub02_b"])
+        assert {name: found[name] for name in ("emotion", "code", "onset", "apex", "offset", "fps", "frames")} == {
+            "emotion": "happiness",
+            "code": "L12+4B",
+            "onset": "0",
+            "apex": "2",
+            "offset": "4",
+            "fps": "200",
+            "frames": "5",
+        }
+        assert found["size"] == f"{size} \u00d7 {size}"
+        captions = re.findall(r"<figcaption>([^<]+)</figcaption>", rows["sub02_b"])
+        assert captions == ["Onset (0)", "Apex (2)", "Difference \u00d75", "Landmarks"]
+        assert re.findall(r">(AU[^<]*)</span>", rows["sub02_b"]) == ["AU4 2.0", "AU12 left 2.0"]
+    clips = tuple(replace(clip, onset=None, apex=None, facs=None) for clip in release.clips)
+    run(replace(release, clips=clips), tmp_path / "out")
+    row = rows_of_page(tmp_path / "out" / "report.html")["sub01_a"]
+    assert re.findall(r"<figcaption>([^<]+)</figcaption>", row)[0] == "First frame (0)"
+    assert facts(row)["apex"].endswith(", estimated")
+    assert "onset" not in facts(row)
+    assert "<svg" not in row
 
 
 # --- crop -------------------------------------------------------------------------------------------------------------
@@ -377,7 +415,7 @@ def test_records_of_clips_keep_their_form(prepared):
 @pytest.mark.parametrize(
     ("changes", "kinds", "summary"),
     [
-        ({"au_params": {"intensity": 3.0}}, ("au", "state"), set()),
+        ({"au_params": {"intensity": 3.0}}, ("au", "state"), {"report.html"}),
         ({"crop_params": {"size": 96, "margin": 0.2}}, ("frames", "landmarks", "au", "state"), SUMMARY),
         ({"crop_params": {"size": 96, "grey": True}}, ("frames", "landmarks", "au", "state"), SUMMARY),
         ({"workers": 2}, (), set()),
