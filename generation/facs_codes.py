@@ -73,7 +73,7 @@ def _check_options(options: RunOptions) -> None:
             raise UserError(f"--{field} is required with {name}")
     if options.au is None and options.face is not None:
         raise UserError("--au-list and --face: expected one of them, got both")
-    if options.reference_frame is not None:
+    if options.reference_frame:
         raise UserError(f"{name} and --reference-frame: expected one of them, got both")
     if options.result is not None:
         check_result(options.result)

@@ -290,6 +290,23 @@ def test_face_crops_are_used_whole(astronaut, tmp_path, side):
     assert finder("face").load_photo(clip, tmp_path / "points.npy", None).is_cropped
 
 
+def test_the_face_of_a_driving_video_is_cut_out_as_that_of_the_photo(astronaut, tmp_path):
+    image, points = astronaut
+    (tmp_path / "clip").mkdir()
+    for t, shift in enumerate((0, 3)):
+        iio.imwrite(tmp_path / "clip" / f"{t}.png", with_moved_mouth(image[:400], points, shift)[0])
+    np.save(tmp_path / "points.npy", points)
+    options = RunOptions(CONFIG, driving_landmarks=tmp_path / "points.npy")
+    clip = finder("auto").load_driving(options, open_clip(tmp_path / "clip"))
+    side = place_crop(points, (400, 512), PrepareCropParams()).side
+    assert clip.cached.sizes.tolist() == [[side, side]] * 2
+    moved = clip.cached.to_own(clip.landmarks)
+    np.testing.assert_allclose(np.ptp(moved[0], axis=0), np.ptp(points, axis=0), atol=1e-6)
+    assert (moved[1] - moved[0])[[51, 57], 1].mean() == pytest.approx(2.7, abs=0.7), "tracked at the size of the crop"
+    whole = finder("none").load_driving(options, open_clip(tmp_path / "clip"))
+    assert whole.cached.sizes.tolist() == [[400, 512]] * 2
+
+
 def test_a_photo_without_a_face_is_refused_with_a_remedy(tmp_path):
     iio.imwrite(tmp_path / "wall.png", np.full((300, 420, 3), 90, np.uint8))
     with pytest.raises(ValueError, match=r"wall\.png: frame 0: no face was found in the 420 x 300 image; give landm"):
