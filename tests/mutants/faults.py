@@ -478,7 +478,6 @@ CONFIG = [
         "tests/test_load.py",
         ("scales repeat", 'len({f"{value:g}" for value in values}) < len(values)', "False"),
     ),
-    *_faults("config", "parsing/files.py", "tests/test_load.py", ("~ is a folder", ".expanduser()", "")),
     *_faults(
         "config",
         "parsing/files.py",
