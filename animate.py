@@ -15,6 +15,8 @@ from errors import UserError
 from generation.batch import Batch, content_hash
 from generation.engine import Engine
 from generation.facs_codes import animate_codes
+from generation.photos import FaceFinder
+from generation.reference import choose_reference
 from generation.results import (
     ANIMATION_COLUMNS,
     check_result,
@@ -39,6 +41,8 @@ def animate(config: Config, options: RunOptions) -> int:
     """
     if options.au is not None or options.au_list is not None:
         return animate_codes(config, options)
+    if options.source is None and (options.crop == "face" or options.face is not None):
+        raise UserError(f"--{'crop face' if options.crop == 'face' else 'face'} has no meaning without --source")
     for name in ("onset", "apex", "offset", "frames", "fps"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name} has no meaning without --au")
@@ -64,16 +68,13 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
     assert driving is not None, "checked above"
     assert result is not None, "checked above"
     check_result(result)
-    face = loader.load(open_clip(source), landmark_file=options.source_landmarks, action_units=False)
-    clip = loader.load(
-        open_clip(driving),
-        landmark_file=options.driving_landmarks,
-        action_unit_file=options.driving_au,
-        reference=options.reference_frame,
-    )
+    finder = FaceFinder(loader, str(engine.fabric.device), options.crop, needs_landmarks=engine.model.needs_landmarks)
+    photo = finder.load_photo(open_clip(source), options.source_landmarks, options.face)
+    clip = finder.load_driving(options, open_clip(driving))
     fps = frame_rate_of(loader, clip)
-    generated = engine.animate(face, clip, config.animate_params, reference=options.reference_frame)
-    write_single(result, generated, fps, config.animate_params.crf)
+    reference = choose_reference(clip, options.reference_frame)
+    generated = engine.animate(photo.face, clip, config.animate_params, reference=reference, changes=photo.is_cropped)
+    write_single(result, photo.paste_back(generated), fps, config.animate_params.crf, sound_of=driving)
 
 
 # --- pairs of a data set ----------------------------------------------------------------------------------------------
@@ -103,7 +104,7 @@ class PairJob:
 
 
 def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: ClipLoader, weights: str) -> None:
-    reference = options.reference_frame
+    reference = options.reference_frame or 0  # clips of a data set begin with their onset
     pairs = animation_pairs(config.dataset_params)
     if not pairs:
         raise UserError(

@@ -181,7 +181,8 @@ def _check_names(records: tuple[ClipRecord, ...]) -> None:
 def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | None:
     """The detector, whose networks are loaded when a clip needs them; None where landmarks come from files."""
     landmarks = params.landmark_params
-    if landmarks.backend == "files":
+    backend = landmarks.detection_backend
+    if backend is None:
         return None
 
     def device() -> str:
@@ -189,7 +190,7 @@ def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector
 
         return str(make_fabric(options.device_ids).device)
 
-    return OnsetDetector(device, None if landmarks.boxes is None else read_boxes(landmarks.boxes))
+    return OnsetDetector(backend, device, None if landmarks.boxes is None else read_boxes(landmarks.boxes))
 
 
 def _splits(clips: Sequence[LabelledClip], params: PrepareSplitParams) -> Splits:

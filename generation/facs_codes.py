@@ -29,6 +29,7 @@ from generation.batch import Batch, content_hash
 from generation.code_list import CodedClip, code_curves, read_code_list
 from generation.engine import Engine
 from generation.limits import check_fps
+from generation.photos import FaceFinder
 from generation.results import ANIMATION_COLUMNS, check_result, frame_rate_of, read_result, write_result, write_single
 from generation.setup import animation_settings, make_engine, make_loader, result_folder
 from logger import log_to_file
@@ -70,6 +71,8 @@ def _check_options(options: RunOptions) -> None:
     for field in required:
         if getattr(options, field) is None:
             raise UserError(f"--{field} is required with {name}")
+    if options.au is None and options.face is not None:
+        raise UserError("--au-list and --face: expected one of them, got both")
     if options.reference_frame:
         raise UserError(f"{name} and --reference-frame: expected one of them, got both")
     if options.result is not None:
@@ -121,10 +124,12 @@ def _animate_code(config: Config, options: RunOptions) -> None:
         raise UserError(f"--au: {error}") from error
     engine, _ = _make_engine(config, options)
     loader = make_loader(config, engine)
-    face = loader.load(open_clip(source), landmark_file=options.source_landmarks, action_units=False)
+    finder = FaceFinder(loader, str(engine.fabric.device), options.crop, needs_landmarks=True)
+    photo = finder.load_photo(open_clip(source), options.source_landmarks, options.face)
+    face = photo.face
     fps = options.fps or frame_rate_of(loader, face)
-    generated = engine.animate_landmarks(face, _displaced(face, curves), curves)
-    write_single(result, generated, fps, config.animate_params.crf)
+    generated = engine.animate_landmarks(face, _displaced(face, curves), curves, changes=photo.is_cropped)
+    write_single(result, photo.paste_back(generated), fps, config.animate_params.crf)
 
 
 # --- a list of codes --------------------------------------------------------------------------------------------------

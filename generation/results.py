@@ -17,6 +17,7 @@ from core.files import remove_abandoned, replacing_entries
 from errors import UserError
 from generation.engine import Generated
 from generation.limits import check_fps
+from output.audio import add_audio
 from output.video import (
     FrameSequence,
     check_frame_folder,
@@ -73,13 +74,17 @@ def frame_rate_of(loader: ClipLoader, clip: LoadedClip) -> float:
     return fps
 
 
-def write_single(result: Path, generated: Iterable[Generated], fps: float, crf: int) -> None:
-    """Write the video `--result`, and its frames beside it."""
+def write_single(
+    result: Path, generated: Iterable[Generated], fps: float, crf: int, sound_of: Path | None = None
+) -> None:
+    """Write the video `--result`, with the sound of the driving clip `sound_of`, and its frames beside it."""
     folder = _frames_beside(result)
     remove_abandoned(result.parent)
     with replacing_entries(result.parent, "make room or choose another result") as place:
         frames = write_frames(place / folder.name, (g.frame for g in generated))
         written = write_video(place / result.name, frames, fps, crf=crf)
+        if sound_of is not None:
+            add_audio(written, sound_of)
     log.info("wrote %s and its frames in %s", result.with_name(written.name), folder)
 
 

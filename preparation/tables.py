@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from clips.crop import Crop
 from config.preparation import PrepareParams
 from core.files import write_text
 from output.result_table import csv_text
@@ -14,7 +15,6 @@ from parsing.cells import plain_cell
 from preparation.clip_record import Remark
 from preparation.clip_state import State
 from preparation.clip_task import ClipTask
-from preparation.crop import Crop
 from preparation.prepared_folder import PreparedFolder, hash_values
 from preparation.timing import Timing
 

@@ -55,7 +55,7 @@ prepare_params:
         "prepare_params.output_dir: expected a value, got nothing",
         "prepare_params.crop_params.margn: unknown key; did you mean prepare_params.crop_params.margin?",
         "prepare_params.crop_params.size: expected greater than or equal to 16, got 8",
-        "prepare_params.landmark_params.boxes: expected `backend: face-alignment`, got `files`",
+        "prepare_params.landmark_params.boxes: expected `backend: mesh` or `face-alignment`, got `files`",
     ):
         assert line in str(caught.value)
 

@@ -26,9 +26,9 @@ RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 class WarpModel(MotionModel):
     """Backward warp of the source by one or several consecutive splines from the moved landmarks to its own.
 
-    Further control points on the forehead and around the head move with the head only; without them the spline would
-    extrapolate the motion of brows and jaw into hair and background. One spline folds the image where lids close;
-    several in a row, each for a part of the displacement, do not, at a proportional cost.
+    Further control points on the forehead and around the head move with the head only, or not at all if it is still;
+    without them the spline would extrapolate the motion of brows and jaw into hair and background. One spline folds the
+    image where lids close; several in a row, each for a part of the displacement, do not, at a proportional cost.
 
     Args:
         params: the config section `model_params`.
@@ -79,8 +79,8 @@ class WarpModel(MotionModel):
             own = motion_source["landmarks"].expand_as(moved)
             if self.forehead is not None:
                 anchors = head_anchors(own, self.forehead)
-                head = robust_similarity(own, moved)
-                moved = torch.cat([moved, anchors @ head[:, :, :2].mT + head[:, None, :, 2]], dim=1)
+                still = condition is not None and condition.head_is_still
+                moved = torch.cat([moved, anchors if still else _with_head(anchors, own, moved)], dim=1)
                 own = torch.cat([own, anchors], dim=1)
             deformation = self._backward(moved, own, (encoded.shape[2], encoded.shape[3]))
             source = encoded.expand(len(moved), -1, -1, -1)
@@ -98,6 +98,12 @@ class WarpModel(MotionModel):
         for spline in splines[1:]:
             grid = spline.in_chunks(grid.flatten(1, 2)).view_as(grid)
         return grid
+
+
+def _with_head(anchors: Tensor, own: Tensor, moved: Tensor) -> Tensor:
+    """Anchors (B, A, 2) after the head motion that the landmarks (B, 68, 2) show."""
+    head = robust_similarity(own, moved)
+    return anchors @ head[:, :, :2].mT + head[:, None, :, 2]
 
 
 def head_anchors(landmarks: Tensor, forehead: float) -> Tensor:

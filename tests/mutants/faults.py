@@ -280,7 +280,18 @@ DATA = [
             "(landmarks + 0.5) * self._scale(len(landmarks)) - 0.5",
             "landmarks * self._scale(len(landmarks))",
         ),
+    ),
+    *_faults(
+        "data",
+        "clips/crop.py",
+        "tests/test_frame_cache.py",
         ("shrinking aliases", "shrinks = height < frame.shape[0]", "shrinks = False"),
+    ),
+    *_faults(
+        "data",
+        "clips/loader.py",
+        "tests/test_reference_frame.py",
+        ("jittering landmarks are used", 'self.params.landmarks == "file" or not (', "True or not ("),
     ),
     *_faults(
         "data",
@@ -810,6 +821,35 @@ FACES = [
     ),
     *_faults(
         "faces",
+        "faces/neutral.py",
+        "tests/test_reference_frame.py",
+        ("closed eyes are neutral", "(mouth - lids)", "mouth"),
+        ("an open mouth is neutral", "(mouth - lids)", "(-lids)"),
+        ("turned heads look expressive", "np.maximum(eyes, np.median(eyes))", "eyes"),
+    ),
+    *_faults(
+        "faces",
+        "faces/jitter.py",
+        "tests/test_reference_frame.py",
+        ("jitter never exceeds motion", "self.noise > LEAST_JITTER and", "False and"),
+        ("motion counts as jitter", "still[:-2] - 2 * still[1:-1] + still[2:]", "still[1:] - still[:-1]"),
+    ),
+    *_faults(
+        "faces",
+        "faces/face_mesh.py",
+        "tests/test_face_mesh.py",
+        (
+            "what resembles a face is one",
+            "or not self._agrees_with_mirror_image(view, in_crop)",
+            "",
+            "tests/test_face_mesh.py -k refused",
+        ),
+        ("irises are not mirrored", "crop[:, ::-1]", "crop", "tests/test_face_mesh.py -k refused"),
+        ("the first face is the largest", "key=_area, reverse=True", "key=_area", "tests/test_face_mesh.py -k several"),
+        ("the mesh is fitted once", "PASSES = 3", "PASSES = 1"),
+    ),
+    *_faults(
+        "faces",
         "faces/flow.py",
         "tests/test_tracking.py",
         ("the flow is not refined", " + self._refine(image, forward)", ""),
@@ -879,7 +919,7 @@ PREPARE_FAULTS = "tests/faults/test_prepare_faults.py"
 PREPARATION = [
     *_faults(
         "preparation",
-        "preparation/crop.py",
+        "clips/crop.py",
         "tests/test_prepare.py -k crop",
         ("the crop lies lower", "- [0, params.raised * larger]", "+ [0, params.raised * larger]"),
         ("the margin is half as wide", "(1 + 2 * params.margin)", "(1 + params.margin)"),
@@ -1152,7 +1192,67 @@ PREPARATION = [
     ),
 ]
 
+SMALL_PHOTOS = ("tests/test_whole_photos.py -k as_many",)
+SEAM = ("tests/test_whole_photos.py -k seam",)
+EDGE = ("tests/test_whole_photos.py -k end",)
 OUTPUT = [
+    *_faults(
+        "output",
+        "output/paste_back.py",
+        "tests/test_whole_photos.py -k large",
+        ("motion keeps the size that it has on the small frame", "* (scale * self.mask", "* (self.mask", *SMALL_PHOTOS),
+        ("motion does not fade", "(scale * self.mask[..., None])", "scale", *SEAM),
+        ("what networks add is lost", "if np.abs(residual).max() >= UNSEEN:", "if False:", *SMALL_PHOTOS),
+        (
+            "the border of the photo is not the end of the crop",
+            "ends_inside=left + side < width",
+            "ends_inside=True",
+            *EDGE,
+        ),
+    ),
+    *_faults(
+        "output",
+        "output/audio.py",
+        "tests/test_whole_photos.py -k sound",
+        ("sound of another duration is kept", "abs(found - duration) > LARGEST_DIFFERENCE", "False"),
+        ("other codecs are copied", "canonical_name in COPIED", "canonical_name"),
+        ("the sound is left out", "packet.stream = sound\n            result.mux(packet)", "pass"),
+    ),
+    *_faults(
+        "output",
+        "generation/photos.py",
+        "tests/test_whole_photos.py",
+        (
+            "the face is always the largest",
+            "faces[(face or 1) - 1]",
+            "faces[0]",
+            "tests/test_whole_photos.py -k decide",
+        ),
+        (
+            "face crops are cut again",
+            "crop.side >= FACE_CROP",
+            "crop.side >= 9 * FACE_CROP",
+            "tests/test_whole_photos.py -k crops",
+        ),
+        ("frames of the photo stay small", "self.whole is None or", "True or", "tests/test_whole_photos.py -k files"),
+    ),
+    *_faults(
+        "output",
+        "generation/changes.py",
+        "tests/test_engine.py -k change",
+        ("the error of reconstruction is a change", "still = rest.prediction.expand", "still = prediction.expand"),
+        (
+            "the deformation of the network at rest is motion",
+            'generated["deformation"].float() - rest.deformation',
+            'generated["deformation"].float()',
+        ),
+    ),
+    *_faults(
+        "output",
+        "generation/reference.py",
+        "tests/test_reference_frame.py",
+        ("the reference frame that was named is ignored", "if given is not None:", "if False:"),
+    ),
     *_faults(
         "output",
         "output/metrics.py",
