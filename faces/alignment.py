@@ -22,6 +22,9 @@ Complex = NDArray[np.complex128]
 LANDMARKS = 68
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 ITERATIONS = 10  # of the reweighted fit
+HEAD_POINTS = np.isin(np.arange(LANDMARKS), (*range(0, 4), *range(13, 48)))
+"""Landmarks that follow the head: without the mouth and the lower jaw, half of the face, which move together in speech
+and would be taken for motion of the head. Points with additional motion among these are down-weighted by the fit."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def fit_similarity_robust(
 
 
 def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> Points:
-    """Remove the motion of the head since the reference frame, one robustly fitted similarity per frame.
+    """Remove the motion of the head since the reference frame, one similarity per frame, robustly fitted to `HEAD_POINTS`.
 
     Args:
         landmarks: (T, 68, 2), xy, pixels.
@@ -141,7 +144,7 @@ def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> P
         ValueError: wrong shape, values that are not finite, or no such frame.
     """
     landmarks = _check_track(landmarks, reference, "landmarks")
-    still = fit_similarity_robust(landmarks[reference], landmarks).inverse().apply(landmarks)
+    still = fit_similarity_robust(landmarks[reference], landmarks, HEAD_POINTS).inverse().apply(landmarks)
     still[reference] = landmarks[reference]
     return still
 
