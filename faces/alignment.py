@@ -132,7 +132,7 @@ def fit_similarity_robust(
 
 
 def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> Points:
-    """Remove the motion of the head since the reference frame, a similarity per frame, fitted robustly to `HEAD_POINTS`.
+    """Remove the head's motion since the reference frame, a similarity per frame, fitted robustly to `HEAD_POINTS`.
 
     Args:
         landmarks: (T, 68, 2), xy, pixels.
