@@ -21,6 +21,7 @@ Complex = NDArray[np.complex128]
 
 LANDMARKS = 68
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+_ROUNDING = 1e-6  # pixels
 ITERATIONS = 10  # of the reweighted fit
 HEAD_POINTS = np.isin(np.arange(LANDMARKS), (*range(0, 4), *range(13, 48)))
 """Landmarks that follow the head: without the mouth and the lower jaw, half of the face, which move together in speech
@@ -155,11 +156,11 @@ def expression_distance(landmarks: NDArray[np.floating], reference: int = 0) -> 
     Args and errors as `remove_head_motion`.
 
     Returns:
-        (T,), pixels.
+        (T,), pixels; 0 for landmarks that differ from the reference by the rounding of the fit only.
     """
     still = remove_head_motion(landmarks, reference)
     distance: NDArray[np.float64] = np.linalg.norm(still - still[reference], axis=2).mean(axis=1)
-    return distance
+    return np.where(distance < _ROUNDING, 0.0, distance)
 
 
 def _weighted_fit(z: Complex, y: Complex, w: NDArray[np.float64]) -> Similarity:
