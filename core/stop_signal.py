@@ -32,6 +32,7 @@ _received: list[type[KeyboardInterrupt]] = []
 def interrupts_as_exceptions() -> Iterator[None]:
     """Raise KeyboardInterrupt on Ctrl-C and `Terminated` on SIGTERM; the second signal kills the process at once.
 
+    An error that follows the signal is replaced by the interrupt, so that the exit status names the signal.
     Outside the main thread, which alone receives signals, nothing is changed.
     """
     if not _in_main_thread():
@@ -54,6 +55,10 @@ def interrupts_as_exceptions() -> Iterator[None]:
     previous = {number: signal.signal(number, receive) for number in SIGNALS}
     try:
         yield
+    except Exception as error:
+        if _received:  # Python may drop the interrupt inside a library, whose error is then a consequence
+            raise _received[0] from error
+        raise
     finally:
         _received.clear()
         for number, handler in previous.items():

@@ -20,6 +20,19 @@ def test_a_signal_is_an_exception_and_handlers_return(number, raised):
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
 
 
+class _Interrupts:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_after_a_signal_that_a_library_dropped_is_the_signal():
+    with pytest.raises(KeyboardInterrupt) as error, interrupts_as_exceptions():
+        _Interrupts()
+        raise OSError("Immediate exit requested")
+    assert str(error.value.__cause__) == "Immediate exit requested"
+
+
 def test_the_second_signal_kills_at_once():
     code = (
         "import os, signal\nfrom core.stop_signal import interrupts_as_exceptions\n"
