@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from core.stop_signal import signals_held_back
+from core.stop_signal import uninterrupted
 from errors import UserError
 
 TEMPORARY_PREFIX = ".writing-"
@@ -195,8 +195,8 @@ def _remove(path: Path | str) -> None:
 
 
 def _discard(temporary: Path) -> None:
-    """Remove what is left under a temporary name; signals are delivered afterwards, so that none cuts it short."""
-    with signals_held_back():
+    """Remove what is left under a temporary name; an interrupt is raised afterwards, so that it cuts nothing short."""
+    with uninterrupted():
         _remove(temporary)
 
 

@@ -26,6 +26,7 @@ class Terminated(KeyboardInterrupt):
 
 
 _received: list[type[KeyboardInterrupt]] = []
+_uninterrupted: list[None] = []  # one entry per open block of `uninterrupted`
 
 
 @contextmanager
@@ -50,7 +51,8 @@ def interrupts_as_exceptions() -> Iterator[None]:
             repeated = other == number == signal.SIGTERM
             signal.signal(other, receive_again if repeated else signal.SIG_DFL)
         _received.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
-        raise_if_interrupted()
+        if not _uninterrupted:
+            raise_if_interrupted()
 
     previous = {number: signal.signal(number, receive) for number in SIGNALS}
     try:
@@ -72,6 +74,22 @@ def raise_if_interrupted() -> None:
     """
     if _received:
         raise _received[0]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Raise the interrupt that arrives in the block after it; the block must be short."""
+    if not _in_main_thread():
+        yield
+        return
+    before = len(_received)
+    _uninterrupted.append(None)
+    try:
+        yield
+    finally:
+        _uninterrupted.pop()
+        if len(_received) > before and not _uninterrupted:
+            raise_if_interrupted()
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:

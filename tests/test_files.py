@@ -175,10 +175,15 @@ def test_a_signal_during_the_clean_up_waits_for_its_end(tmp_path, monkeypatch, r
         original(path)
 
     monkeypatch.setattr(files, "_remove", interrupted)
-    with pytest.raises(Terminated), interrupts_as_exceptions(), replacing(tmp_path / "a") as temporary:
-        if replacing is replacing_file:
-            temporary.touch()
-        raise ValueError("damaged")
+
+    def fail():
+        with interrupts_as_exceptions(), replacing(tmp_path / "a") as temporary:
+            if replacing is replacing_file:
+                temporary.touch()
+            raise ValueError("damaged")
+
+    with pytest.raises(Terminated):
+        fail()
     assert [path for path in tmp_path.rglob("*") if path.name != "a"] == []
 
 

@@ -27,9 +27,13 @@ class _Interrupts:
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_an_error_after_a_signal_that_a_library_dropped_is_the_signal():
-    with pytest.raises(KeyboardInterrupt) as error, interrupts_as_exceptions():
-        _Interrupts()
-        raise OSError("Immediate exit requested")
+    def fail():
+        with interrupts_as_exceptions():
+            _Interrupts()
+            raise OSError("Immediate exit requested")
+
+    with pytest.raises(KeyboardInterrupt) as error:
+        fail()
     assert str(error.value.__cause__) == "Immediate exit requested"
 
 
