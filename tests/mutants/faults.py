@@ -382,7 +382,7 @@ FILES = [
         "files",
         "core/files.py",
         "tests/test_checkpoints.py",
-        ("a failed write leaves its rest", "temporary.unlink(missing_ok=True)", "pass"),
+        ("a failed write leaves its rest", "    with uninterrupted():\n        _remove(temporary)", "    pass"),
         (
             "files are written under their own name",
             "temporary = _temporary(path)\n        try:\n            yield",
@@ -1530,6 +1530,49 @@ GENERATION = [
             "if True:",
             f"{GENERATION_FAULTS} -k same_time",
         ),
+        ("frames may be empty after a loss of power", "            _flush_folder(temporary)\n", ""),
+        ("an interrupt cuts a clean-up short", "    with uninterrupted():\n", "    if True:\n"),
+    ),
+    *_faults(
+        "generation",
+        "core/stop_signal.py",
+        "tests/test_stop_signal.py tests/test_files.py",
+        ("errors of interrupted libraries hide the signal", "if _received:  # Python", "if False:  # Python"),
+        ("an interrupt in a short block is raised at once", "if not _uninterrupted:\n", "if True:\n"),
+        ("an interrupt in a short block is lost", "if len(_received) > before and not", "if False and not"),
+    ),
+    *_faults(
+        "generation",
+        "clips/pictures.py",
+        "tests/faults/test_media_faults.py -k second_directory",
+        (
+            "damaged pages of a TIFF are a traceback",
+            'return int(getattr(image, "n_frames", 1))\n    except Exception as',
+            'return int(getattr(image, "n_frames", 1))\n    except KeyError as',
+        ),
+    ),
+    *_faults(
+        "generation",
+        "clips/loader.py",
+        "tests/faults/test_table_faults.py -k by_hand",
+        (
+            "ignored landmarks are not opened",
+            "if landmark_file is not None and not self.needs_landmarks:",
+            "if False:",
+        ),
+        (
+            "ignored action units are not opened",
+            "if action_unit_file is not None and not self.needs_action_units:",
+            "if False:",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "errors.py",
+        "tests/faults/test_machine_faults.py",
+        ("permissions are a traceback", "if isinstance(error, OSError):", "if False:"),
+        ("lack of memory on the CPU is a traceback", "and _ALLOCATION.search(text)", "and False"),
+        ("lack of memory on the GPU is a traceback", '== "OutOfMemoryError"', '== "x"'),
     ),
     *_faults(
         "generation",
