@@ -1543,6 +1543,12 @@ GENERATION = [
     ),
     *_faults(
         "generation",
+        "output/clip_page.py",
+        "tests/faults/test_generation_results.py -k killed",
+        ("pages of killed runs stay", "remove_abandoned(self.path.parent)", "pass"),
+    ),
+    *_faults(
+        "generation",
         "clips/pictures.py",
         "tests/faults/test_media_faults.py -k second_directory",
         (
