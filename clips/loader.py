@@ -160,6 +160,7 @@ class ClipLoader:
             units = None
             if self.needs_action_units and action_units:
                 units = self._action_units(clip, cached, split, action_unit_file)
+            self._check_ignored_files(clip, cached, split, landmark_file, action_unit_file)
         except (ValueError, FileNotFoundError, RuntimeError) as error:
             raise error if isinstance(error, ClipError) else ClipError(f"clip {clip.name}: {error}") from error
         warnings = _warnings(clip, cached, landmarks)
@@ -259,6 +260,16 @@ class ClipLoader:
             raise ClipError(
                 f"{clip.path}: frame {reference}: {error}; give landmarks in a file, or another frame or image"
             ) from error
+
+    def _check_ignored_files(
+        self, clip: Clip, cached: CachedClip, split: str, landmark_file: Path | None, action_unit_file: Path | None
+    ) -> None:
+        """Read files that were given by hand although the model needs none, so that mistakes in them are reported."""
+        if landmark_file is not None and not self.needs_landmarks:
+            with ARRAY_LOCK:
+                read_landmarks(landmark_file, self._warn_once)
+        if action_unit_file is not None and not self.needs_action_units:
+            self._action_units(clip, cached, split, action_unit_file)
 
     def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
         params, count = self.params, len(cached)

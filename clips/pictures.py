@@ -53,7 +53,7 @@ def read_sequence(path: Path) -> Iterator[tuple[Frame, float]]:
         ClipError: as `read_image`.
     """
     with _opened(path) as image:
-        for number in range(getattr(image, "n_frames", 1)):
+        for number in range(_image_count(image, path)):
             try:
                 image.seek(number)
                 image.load()  # WebP knows the duration of a decoded image only
@@ -75,9 +75,9 @@ def sequence_durations(path: Path) -> list[float]:
         ClipError: as `read_image`.
     """
     with _opened(path) as image:
-        found = []
+        count, found = _image_count(image, path), []
         try:
-            for number in range(getattr(image, "n_frames", 1)):
+            for number in range(count):
                 image.seek(number)
                 image.load()
                 found.append(float(image.info.get("duration") or 0) / 1000)
@@ -94,7 +94,7 @@ def is_sequence(path: Path) -> bool:
         return False
     try:
         with _opened(path) as image:
-            return getattr(image, "n_frames", 1) > 1
+            return _image_count(image, path) > 1
     except ClipError:
         return False
 
@@ -108,6 +108,14 @@ def _opened(path: Path) -> Image.Image:
         _register_heif(path)
     try:
         return Image.open(path)
+    except Exception as error:  # decoders raise errors of many libraries
+        raise _unreadable(path, error) from error
+
+
+def _image_count(image: Image.Image, path: Path) -> int:
+    """Number of images in a picture, for which Pillow reads the directories of all pages of a TIFF."""
+    try:
+        return int(getattr(image, "n_frames", 1))
     except Exception as error:  # decoders raise errors of many libraries
         raise _unreadable(path, error) from error
 

@@ -5,16 +5,19 @@ names are hidden, random and never follow a link, so that several processes may 
 process, so that a later run can remove those of a process that was killed.
 """
 
+import ctypes
 import errno
 import os
 import re
 import secrets
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from core.stop_signal import uninterrupted
 from errors import UserError
 
 TEMPORARY_PREFIX = ".writing-"
@@ -48,7 +51,7 @@ def replacing_file(path: Path, remedy: str = "make room or choose another place"
             _flush(temporary)
             os.replace(temporary, path)
         finally:
-            temporary.unlink(missing_ok=True)
+            _discard(temporary)
     except OSError as error:
         raise WriteError(f"{path}: could not be written ({error.strerror or error}); {remedy}") from error
 
@@ -68,9 +71,10 @@ def replacing_folder(path: Path, remedy: str = "make room or choose another plac
         try:
             temporary.mkdir()
             yield temporary
+            _flush_folder(temporary)
             _put_folder(temporary, path)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _discard(temporary)
     except OSError as error:
         raise WriteError(f"{path}: could not be written ({error.strerror or error}); {remedy}") from error
 
@@ -100,7 +104,7 @@ def replacing_entries(folder: Path, remedy: str = "make room or choose another p
                 else:
                     os.replace(entry, place)
         finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+            _discard(temporary)
     except WriteError as error:
         raise WriteError(str(error).replace(str(temporary), str(folder))) from error
     except OSError as error:
@@ -190,6 +194,12 @@ def _remove(path: Path | str) -> None:
     shutil.rmtree(path, ignore_errors=True)
 
 
+def _discard(temporary: Path) -> None:
+    """Remove what is left under a temporary name; an interrupt is raised afterwards, so that it cuts nothing short."""
+    with uninterrupted():
+        _remove(temporary)
+
+
 def _flush(path: Path) -> None:
     """Wait until the file's bytes are on the disk: a rename may get there before them."""
     handle = os.open(path, os.O_RDWR)
@@ -197,3 +207,21 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Wait until the bytes of all files below a folder are on the disk.
+
+    Linux has one call for all files of a disk, which takes a tenth of the time of one call per file.
+    """
+    if sys.platform == "linux":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            if ctypes.CDLL(None, use_errno=True).syncfs(handle):
+                raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+        finally:
+            os.close(handle)
+        return
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _flush(path)

@@ -26,12 +26,14 @@ class Terminated(KeyboardInterrupt):
 
 
 _received: list[type[KeyboardInterrupt]] = []
+_uninterrupted: list[None] = []  # one entry per open block of `uninterrupted`
 
 
 @contextmanager
 def interrupts_as_exceptions() -> Iterator[None]:
     """Raise KeyboardInterrupt on Ctrl-C and `Terminated` on SIGTERM; the second signal kills the process at once.
 
+    An error that follows the signal is replaced by the interrupt, so that the exit status names the signal.
     Outside the main thread, which alone receives signals, nothing is changed.
     """
     if not _in_main_thread():
@@ -49,11 +51,16 @@ def interrupts_as_exceptions() -> Iterator[None]:
             repeated = other == number == signal.SIGTERM
             signal.signal(other, receive_again if repeated else signal.SIG_DFL)
         _received.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
-        raise_if_interrupted()
+        if not _uninterrupted:
+            raise_if_interrupted()
 
     previous = {number: signal.signal(number, receive) for number in SIGNALS}
     try:
         yield
+    except Exception as error:
+        if _received:  # Python may drop the interrupt inside a library, whose error is then a consequence
+            raise _received[0] from error
+        raise
     finally:
         _received.clear()
         for number, handler in previous.items():
@@ -67,6 +74,22 @@ def raise_if_interrupted() -> None:
     """
     if _received:
         raise _received[0]
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Raise the interrupt that arrives in the block after it; the block must be short."""
+    if not _in_main_thread():
+        yield
+        return
+    before = len(_received)
+    _uninterrupted.append(None)
+    try:
+        yield
+    finally:
+        _uninterrupted.pop()
+        if len(_received) > before and not _uninterrupted:
+            raise_if_interrupted()
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:

@@ -46,7 +46,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.files import replacing_folder, write_text
+from core.files import remove_abandoned, replacing_folder, write_text
 from demo.clip_plan import FPS
 from demo.code_version import DATA, code_version
 from demo.data_set_plan import SPLITS, Settings, build_face, clip_subject, intensities, plan_of_clip, plan_pairs
@@ -87,6 +87,7 @@ def make_demo(out: Path, *, workers: int = 1, force: bool = False, **settings: A
     record = {"settings": asdict(wanted), "version": code_version()}
     if _is_complete(out, record, force):
         return out
+    remove_abandoned(out.parent)
     with replacing_folder(out) as temporary:
         _write_all(temporary, wanted, workers)
         write_text(temporary / "demo.json", json.dumps(record, indent=2) + "\n")

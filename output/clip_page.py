@@ -22,7 +22,7 @@ from typing import IO, Literal
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from core.files import replacing_file
+from core.files import remove_abandoned, replacing_file
 from errors import printable
 from faces.facs import MAX_INTENSITY
 from output.clip_pictures import Curve, Picture
@@ -189,6 +189,7 @@ class ClipPage:
             WriteError: the page cannot be written.
         """
         self._rows.seek(0)
+        remove_abandoned(self.path.parent)
         with tempfile.TemporaryFile() as page:
             for part in self._parts(heading, tables):
                 page.write(part)

@@ -82,6 +82,7 @@ def _no_waiting_for_the_disk():
     """Skip waiting for the disk: files of tests need not survive a loss of power."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("os.fsync", lambda handle: None)
+        patch.setattr("core.files._flush_folder", lambda folder: None)
         yield
 
 

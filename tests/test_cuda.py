@@ -342,14 +342,11 @@ PRECISIONS = pytest.mark.parametrize("precision", ["32", "bf16-mixed"])
 
 
 def each(cases: Mapping[str, Case], *, precisions: bool = False) -> pytest.MarkDecorator:
-    """Parametrise by case, and by the precision: both for shipped experiments, the more delicate one for variants."""
+    """Parametrise by case, and by the precision: full at 256, mixed for demo sizes and variants."""
     if not precisions:
         return pytest.mark.parametrize("case", [pytest.param(case, id=name) for name, case in cases.items()])
-    both = [
-        pytest.param(case, precision, id=f"{name} {precision}")
-        for name, case in cases.items()
-        for precision in (["32", "bf16-mixed"] if name in SHIPPED else ["bf16-mixed"])
-    ]
+    named = {name: "32" if name in SHIPPED and name.endswith("-256") else "bf16-mixed" for name in cases}
+    both = [pytest.param(cases[name], precision, id=f"{name} {precision}") for name, precision in named.items()]
     return pytest.mark.parametrize(("case", "precision"), both)
 
 

@@ -1,12 +1,17 @@
 """Atomic writing of files and folders."""
 
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from core import files
 from core.files import WriteError, replacing_entries, replacing_file, replacing_folder, write_bytes, write_text
+from core.stop_signal import Terminated, interrupts_as_exceptions
+from output.video import write_frames
 
 
 def write_half(path: Path, error: BaseException) -> None:
@@ -159,3 +164,43 @@ def test_a_place_that_is_no_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(WriteError, match=r"file/a\.csv: could not be written"):
         write_text(tmp_path / "file" / "a.csv", "rows")
+
+
+@pytest.mark.parametrize("replacing", [replacing_file, replacing_folder, replacing_entries])
+def test_a_signal_during_the_clean_up_waits_for_its_end(tmp_path, monkeypatch, replacing):
+    original = files._remove
+
+    def interrupted(path):
+        os.kill(os.getpid(), signal.SIGTERM)
+        original(path)
+
+    monkeypatch.setattr(files, "_remove", interrupted)
+
+    def fail():
+        with interrupts_as_exceptions(), replacing(tmp_path / "a") as temporary:
+            if replacing is replacing_file:
+                temporary.touch()
+            raise ValueError("damaged")
+
+    with pytest.raises(Terminated):
+        fail()
+    assert [path for path in tmp_path.rglob("*") if path.name != "a"] == []
+
+
+flush_folder = files._flush_folder  # which the suite replaces
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin"])
+def test_frames_are_on_the_disk_before_they_get_their_names(tmp_path, monkeypatch, platform):
+    flushed = []
+
+    def flush(folder):
+        assert not (tmp_path / "out").exists()
+        flushed.append(sorted(path.name for path in folder.iterdir()))
+        monkeypatch.setattr("sys.platform", platform)
+        flush_folder(folder)
+        monkeypatch.undo()
+
+    monkeypatch.setattr(files, "_flush_folder", flush)
+    write_frames(tmp_path / "out", [np.zeros((8, 8, 3), np.uint8)] * 2)
+    assert flushed == [["0000.png", "0001.png"]]

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import run
-from core.stop_signal import Terminated, interrupts_as_exceptions
+from core.stop_signal import Terminated, interrupts_as_exceptions, uninterrupted
 
 
 @pytest.mark.parametrize(("number", "raised"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, Terminated)])
@@ -18,6 +18,38 @@ def test_a_signal_is_an_exception_and_handlers_return(number, raised):
         os.kill(os.getpid(), number)
     assert error.type is raised
     assert [signal.getsignal(s) for s in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+class _Interrupts:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_an_error_after_a_signal_that_a_library_dropped_is_the_signal():
+    def fail():
+        with interrupts_as_exceptions():
+            _Interrupts()
+            raise OSError("Immediate exit requested")
+
+    with pytest.raises(KeyboardInterrupt) as error:
+        fail()
+    assert str(error.value.__cause__) == "Immediate exit requested"
+
+
+def test_an_interrupt_in_a_short_block_is_raised_after_it():
+    done = []
+
+    def work():
+        with interrupts_as_exceptions():
+            with uninterrupted():
+                os.kill(os.getpid(), signal.SIGINT)
+                done.append("in the block")
+            done.append("after it")
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert done == ["in the block"]
 
 
 def test_the_second_signal_kills_at_once():

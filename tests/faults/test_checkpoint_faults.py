@@ -149,7 +149,7 @@ OPERATIONS = st.one_of(
     GLOBALS.map(lambda path: b"c" + path.strip().replace(" ", "\n").encode() + b"\n"),
     st.just(b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"),
     st.just(b"K\x00K\x03\x85K\x01\x85\x89}t"),
-    st.sampled_from([*HOSTILE.values()]).filter(lambda data: len(data) < 500),
+    st.sampled_from([data for data in HOSTILE.values() if len(data) < 500]),
 )  # fmt: skip
 STREAMS = st.lists(OPERATIONS, max_size=30).map(b"".join)
 

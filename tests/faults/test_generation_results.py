@@ -181,10 +181,11 @@ def _leave_temporaries(*folders: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork")
-@pytest.mark.parametrize("mode", ["pairs", "file"])
+@pytest.mark.parametrize("mode", ["pairs", "file", "check"])
 def test_files_of_killed_runs_are_removed(mode, warp_experiment, clips_root, tmp_path):
     log = tmp_path / "log"
-    folders = (log,) if mode == "file" else (log / "warp" / "animation", log / "warp" / "animation" / FOLDER)
+    results = log / "warp" / "animation"
+    folders = {"file": (log,), "check": (log / "warp-check",), "pairs": (results, results / FOLDER)}[mode]
     folders[-1].mkdir(parents=True)
     process = multiprocessing.get_context("fork").Process(target=_leave_temporaries, args=folders)
     process.start()

@@ -1,7 +1,9 @@
 """Damaged pictures and videos: frames or one line, nothing else."""
 
+import contextlib
 import io
 import os
+import struct
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from clips.frame_cache import FrameCache
+from clips.pictures import is_sequence, read_sequence, sequence_durations
 from clips.reading import ClipError, open_clip
 
 RNG = np.random.default_rng(0)
@@ -106,6 +109,17 @@ def shared_case(name: str) -> Path:
 def test_a_tiff_with_a_broken_directory_is_refused(tmp_path):
     with pytest.raises(ClipError, match=r"9f7c42\.tif: unreadable"):
         FrameCache(tmp_path, (8, 8, 3)).add(open_clip(shared_case("media_cache_9f7c42.tif")))
+
+
+def test_a_tiff_with_a_broken_second_directory_is_refused(tmp_path):
+    data = bytearray(whole_file(".tif"))
+    (directory,) = struct.unpack_from("<I", data, 4)
+    (entries,) = struct.unpack_from("<H", data, directory)
+    struct.pack_into("<I", data, directory + 2 + 12 * entries, len(data))
+    (tmp_path / "a.tif").write_bytes(bytes(data) + bytes(6))
+    for read in (is_sequence, sequence_durations, lambda path: list(read_sequence(path))):
+        with contextlib.suppress(ClipError):
+            assert read(tmp_path / "a.tif") is False
 
 
 def test_a_video_with_undecodable_metadata_is_read(tmp_path):

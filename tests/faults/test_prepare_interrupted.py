@@ -161,13 +161,6 @@ def test_the_second_signal_ends_every_process_at_once(tmp_path):
     wait_until_alone(job.pid)
 
 
-def finished(job: subprocess.Popen, folder: Path) -> None:
-    """Wait for a run that ends by itself."""
-    _, said = job.communicate(timeout=120)
-    assert job.returncode == 0, said
-    assert not [name for name in contents(folder / "out") if "making" in name or ".writing" in name]
-
-
 def test_interrupted_runs_lose_and_change_nothing(tmp_path, monkeypatch, request):
     """With `--fuzz 3000`, 30 kills and 10 signals at random moments."""
     rounds = max(1, request.config.getoption("--fuzz") // 75)
@@ -192,6 +185,6 @@ def test_interrupted_runs_lose_and_change_nothing(tmp_path, monkeypatch, request
             name = str(path.relative_to(tmp_path / "out"))
             assert path.read_bytes() == whole[name], name
         if attempt % 2 or attempt == rounds - 1:
-            finished(start(tmp_path, workers=2), tmp_path)
-            assert contents(tmp_path / "out") == whole
+            assert prepare() == 0
+            assert contents(tmp_path / "out") == whole, "temporary files are gone, too"
             shutil.rmtree(tmp_path / "out")

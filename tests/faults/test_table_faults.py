@@ -1,6 +1,8 @@
 """Tables with mutated cells and bytes: a value or one line, never another error, a hang or a heap of memory."""
 
 import io
+import os
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +15,10 @@ from hypothesis import strategies as st
 
 import run
 from clips.files import read_list, read_names
+from clips.loader import ClipLoader
 from clips.pairs import resolve_clip
-from clips.reading import ClipError
+from clips.reading import ClipError, open_clip
+from config.sections import DatasetParams
 from errors import UserError
 from faces.action_unit_tables import ACTION_UNITS, read_table
 from faces.action_units import TableRules, clip_action_units, read_action_units
@@ -266,6 +270,16 @@ def test_the_command_line_refuses_tables_in_one_line(warp_experiment, tmp_path, 
     (line,) = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert message in line
     assert "\n" not in line
+
+
+@pytest.mark.parametrize("option", ["landmark_file", "action_unit_file"])
+@pytest.mark.parametrize("content", [b"", b"frame,AU01_r\n1e30,0\n", None])
+def test_files_given_by_hand_are_read_although_the_model_ignores_them(clips_root, tmp_path, option, content):
+    path = tmp_path / ("a.csv" if option == "action_unit_file" else "a.npy")
+    os.mkfifo(path) if content is None else path.write_bytes(content)
+    loader = ClipLoader(DatasetParams(cache_dir=None, frame_shape=None), landmarks=False, action_units=False)
+    with pytest.raises(ClipError, match=re.escape(str(path))):
+        loader.load(open_clip(clips_root / "test" / "006"), **{option: path})
 
 
 WORKBOOK = as_workbook(TABLES["pairs"])
