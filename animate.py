@@ -68,7 +68,7 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
     assert driving is not None, "checked above"
     assert result is not None, "checked above"
     check_result(result)
-    finder = FaceFinder(loader, str(engine.fabric.device), options.crop, needs_landmarks=engine.model.needs_landmarks)
+    finder = FaceFinder(loader, engine.device.name, options.crop, needs_landmarks=engine.model.needs_landmarks)
     photo = finder.load_photo(open_clip(source), options.source_landmarks, options.face)
     clip = finder.load_driving(options, open_clip(driving))
     fps = frame_rate_of(loader, clip)

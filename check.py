@@ -14,7 +14,7 @@ from clips.reading import Clip, ClipError
 from clips.splits import split_clips
 from config.experiment import Config
 from config.options import RunOptions
-from core.devices import make_fabric
+from core.inference import inference_device
 from core.memory import model_without_weights
 from core.models import initial_model
 from core.run_folder import check_log_dir
@@ -81,7 +81,7 @@ def check(config: Config, options: RunOptions) -> int:
     """
     check_log_dir(options.log_dir)
     model = initial_model(config)
-    fabric = make_fabric(options.device_ids)
+    device = inference_device(options.device_ids)
     notices: set[str] = set()
 
     def note(text: str) -> None:
@@ -91,7 +91,7 @@ def check(config: Config, options: RunOptions) -> int:
     def loader(*, landmarks: bool) -> ClipLoader:
         return make_clip_loader(
             config.dataset_params,
-            str(fabric.device),
+            device.name,
             landmarks=landmarks,
             action_units=model.needs_action_units,
             size_problems=config.size_problems,

@@ -11,7 +11,6 @@ from types import TracebackType
 import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.tensorboard import SummaryWriter
 
 from config.experiment import Config
 from core.files import WriteError, replacing_file
@@ -66,6 +65,8 @@ class RunLogger:
             board = folder / "tensorboard"
             with _writing(board):
                 # Curves in TensorBoard restart where the run resumes.
+                from torch.utils.tensorboard import SummaryWriter  # slow to load, and only training needs it
+
                 self._board = opened.enter_context(SummaryWriter(str(board), purge_step=progress.total_steps or None))
             self._opened = opened.pop_all()
 

@@ -5,18 +5,17 @@ import os
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Literal, TypeVar, cast
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
-from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 
 from core.stop_signal import die_with_parent
 from errors import UserError, failure_of_machine, first_line
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 Precision = Literal["32", "bf16-mixed", "16-mixed"]
 T = TypeVar("T")
@@ -25,7 +24,7 @@ SHARED_MEMORY = Path("/dev/shm")
 _MAIN_PROCESS = "MAIN_PROCESS_OF_RUN"  # environment variable: id of the process that starts the others of a machine
 
 
-def make_fabric(device_ids: Sequence[int] | None, precision: Precision = "32", num_nodes: int = 1) -> Fabric:
+def make_fabric(device_ids: Sequence[int] | None, precision: Precision = "32", num_nodes: int = 1) -> "Fabric":
     """Lightning Fabric on the chosen CUDA devices, or on the CPU.
 
     Args:
@@ -35,6 +34,9 @@ def make_fabric(device_ids: Sequence[int] | None, precision: Precision = "32", n
     Raises:
         UserError: no such device, or several machines without a launcher.
     """
+    from lightning.fabric import Fabric  # takes seconds to load, and only training needs it
+    from lightning.fabric.strategies.ddp import DDPStrategy
+
     for chatty in ("lightning.fabric", "lightning.pytorch"):  # they set their own level when they are imported
         logging.getLogger(chatty).setLevel(logging.WARNING)
     if num_nodes > 1 and not _is_launched():
@@ -42,11 +44,7 @@ def make_fabric(device_ids: Sequence[int] | None, precision: Precision = "32", n
             f"num_nodes: {num_nodes} machines need a launcher, otherwise each waits for the others for ever; start the "
             "program with torchrun or srun on each of them, or set train_params.num_nodes to 1"
         )
-    count = torch.cuda.device_count()
-    if device_ids and (missing := [i for i in device_ids if not 0 <= i < count]):
-        raise UserError(
-            f"--device-ids {','.join(map(str, device_ids))}: no CUDA device {missing[0]}; there are {count}"
-        )
+    count = count_devices(device_ids)
     devices = list(device_ids or [0])
     # Networks before their start epoch get no gradient, which DDP does not expect by default.
     several = num_nodes > 1 or (count and len(devices) > 1)
@@ -61,12 +59,31 @@ def make_fabric(device_ids: Sequence[int] | None, precision: Precision = "32", n
     )
 
 
+def count_devices(device_ids: Sequence[int] | None) -> int:
+    """Number of CUDA devices of this machine.
+
+    Args:
+        device_ids: devices that must be among them.
+    Raises:
+        UserError: no such device.
+    """
+    count = torch.cuda.device_count()
+    if device_ids and (missing := [i for i in device_ids if not 0 <= i < count]):
+        raise UserError(
+            f"--device-ids {','.join(map(str, device_ids))}: no CUDA device {missing[0]}; there are {count}"
+        )
+    return count
+
+
 def _is_launched() -> bool:
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
     by_hand = {"MASTER_ADDR", "NODE_RANK"} <= set(os.environ)
     return TorchElasticEnvironment.detect() or SLURMEnvironment.detect() or by_hand
 
 
-def launch(fabric: Fabric) -> None:
+def launch(fabric: "Fabric") -> None:
     """Start the processes of all devices. Those that this process starts end with it, however it ends.
 
     Raises:
@@ -85,7 +102,7 @@ def launch(fabric: Fabric) -> None:
         os.environ.pop(_MAIN_PROCESS, None)
 
 
-def on_main_process(fabric: Fabric, action: Callable[[], T]) -> T:
+def on_main_process(fabric: "Fabric", action: Callable[[], T]) -> T:
     """Run an action in the main process and return its result in every process.
 
     Raises:
@@ -108,7 +125,7 @@ def on_main_process(fabric: Fabric, action: Callable[[], T]) -> T:
     return cast(T, result)
 
 
-def true_in_any_process(fabric: Fabric, value: bool) -> bool:
+def true_in_any_process(fabric: "Fabric", value: bool) -> bool:
     """Return True in every process if the value is True in one of them."""
     if fabric.world_size == 1:
         return value

@@ -3,6 +3,7 @@
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -12,9 +13,11 @@ from core.checkpoint_files import CheckpointError, read_checkpoint
 from core.checkpoint_values import first_names
 from core.weights import arrange_networks, load_state, plain_key
 from errors import UserError, first_line
-from modules.au_estimator import AUEstimator
-from modules.losses import VGG19
 from modules.model import MotionModel
+
+if TYPE_CHECKING:
+    from modules.au_estimator import AUEstimator
+    from modules.losses import VGG19
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 
@@ -39,12 +42,14 @@ def initial_model(config: Config) -> MotionModel:
         raise UserError(f"model_params: {error}") from error
 
 
-def load_au_estimator(path: Path) -> AUEstimator:
+def load_au_estimator(path: Path) -> "AUEstimator":
     """Load the frozen action-unit estimator of `--mode train_au`.
 
     Raises:
         CheckpointError: no checkpoint, or one of another mode.
     """
+    from modules.au_estimator import AUEstimator
+
     contents = arrange_networks(read_checkpoint(path), frozenset({"au_estimator"}))
     if "au_estimator" not in contents:
         raise CheckpointError(f"{path}: expected a checkpoint of --mode train_au, found {first_names(contents)}")
@@ -53,7 +58,7 @@ def load_au_estimator(path: Path) -> AUEstimator:
     return estimator.requires_grad_(False).eval()
 
 
-def load_vgg19(weights: str) -> VGG19:
+def load_vgg19(weights: str) -> "VGG19":
     """Load the feature network of the perceptual loss.
 
     Args:
@@ -61,6 +66,8 @@ def load_vgg19(weights: str) -> VGG19:
     Raises:
         CheckpointError: the weights are missing; the message names the file, its folder and how to provide it.
     """
+    from modules.losses import VGG19  # torchvision takes long to load
+
     network = VGG19()
     if weights == "random":
         return network

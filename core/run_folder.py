@@ -7,15 +7,17 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from lightning.fabric import Fabric
 
 from core.devices import on_main_process
 from core.files import remove_abandoned, replacing_file, write_text
 from core.locks import folder_lock
 from errors import UserError
+
+if TYPE_CHECKING:
+    from lightning.fabric import Fabric
 
 IMAGES = "train-vis"
 SETTINGS = "config.yaml"
@@ -62,7 +64,7 @@ def check_log_dir(log_dir: Path) -> None:
 
 
 @contextmanager
-def hold_run_folder(fabric: Fabric, folder: Path) -> Iterator[None]:
+def hold_run_folder(fabric: "Fabric", folder: Path) -> Iterator[None]:
     """Keep other runs out of a run folder, and remove the temporary files of those that were killed in it.
 
     Raises:

@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning.fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
 from clips.loader import LoadedClip
 from clips.reading import Frame
 from config.sections import AnimateParams
+from core.inference import InferenceDevice
 from errors import UserError
 from faces.alignment import fit_similarity_robust, remove_head_motion
-from faces.dense_transfer import DenseTransfer
 from generation.changes import Change, Rest, changes_since, rest_of
 from generation.limits import check_generated
 from modules.geometry import transfer_motion
@@ -64,14 +63,14 @@ class Engine:
 
     Args:
         model: weights loaded; moved to the device and set to evaluation here.
-        fabric: device, and precision of the image path.
+        device: device, and precision of the image path.
         batch_size: frames generated together.
     """
 
-    def __init__(self, model: MotionModel, fabric: Fabric, batch_size: int):
+    def __init__(self, model: MotionModel, device: InferenceDevice, batch_size: int):
         self.model = model.eval()
-        fabric.to_device(self.model)
-        self.fabric = fabric
+        device.to_device(self.model)
+        self.device = device
         self.batch_size = batch_size
 
     def animate(
@@ -101,7 +100,7 @@ class Engine:
         steadied = None if transferred is not None else self._steadied_landmarks(driving, params, reference)
         flow_of_frame = self._dense_transfer(source, driving, params, reference)
         still = self._removes_head_motion(driving, params)
-        with torch.inference_mode(), self.fabric.autocast():
+        with torch.inference_mode(), self.device.autocast():
             face = self._encode(source)
             first = slice(reference, reference + 1)
             initial = self._motion(driving, first)
@@ -145,7 +144,7 @@ class Engine:
             ClipError: a value that is not finite was generated.
         """
         moved = source.to_units(source.cached.from_own(landmarks))
-        with torch.inference_mode(), self.fabric.autocast():
+        with torch.inference_mode(), self.device.autocast():
             face = self._encode(source)
             if changes:
                 condition = Condition(au_diff=self._tensor(action_units[:1] * 0))
@@ -161,7 +160,7 @@ class Engine:
         Raises:
             ClipError: a value that is not finite was generated.
         """
-        with torch.inference_mode(), self.fabric.autocast():
+        with torch.inference_mode(), self.device.autocast():
             face = self._encode(clip)
             for part in self._parts(len(clip)):
                 motion, condition = self._motion(clip, part), self._condition(clip, part, 0)
@@ -216,6 +215,8 @@ class Engine:
         """Function from a driving frame's number to its flow on the source, in network units; None without flow."""
         if params.motion != "flow":
             return None
+        from faces.dense_transfer import DenseTransfer  # SciPy takes long to load
+
         if not self.model.takes_flow or params.mode != "relative":
             raise UserError("animate_params.motion: flow: expected `mode: relative` and a model that takes it")
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
@@ -292,13 +293,13 @@ class Engine:
     def _images(self, clip: LoadedClip, part: slice) -> Tensor:
         # The memory map is opened anew each time: one that stays open keeps every page that was read in memory.
         frames = torch.from_numpy(np.array(clip.cached.frames()[part]))
-        return self.fabric.to_device(frames).permute(0, 3, 1, 2).float() / 255
+        return self.device.to_device(frames).permute(0, 3, 1, 2).float() / 255
 
     def _landmarks(self, clip: LoadedClip, part: slice) -> Tensor | None:
         return None if clip.landmarks is None else self._tensor(clip.to_units(clip.landmarks[part]))
 
     def _tensor(self, array: NDArray[np.float32]) -> Tensor:
-        return self.fabric.to_device(torch.from_numpy(np.ascontiguousarray(array)))
+        return self.device.to_device(torch.from_numpy(np.ascontiguousarray(array)))
 
     def _parts(self, length: int) -> Iterator[slice]:
         """Slices of at most `batch_size` frames."""

@@ -124,7 +124,7 @@ def _animate_code(config: Config, options: RunOptions) -> None:
         raise UserError(f"--au: {error}") from error
     engine, _ = _make_engine(config, options)
     loader = make_loader(config, engine)
-    finder = FaceFinder(loader, str(engine.fabric.device), options.crop, needs_landmarks=True)
+    finder = FaceFinder(loader, engine.device.name, options.crop, needs_landmarks=True)
     photo = finder.load_photo(open_clip(source), options.source_landmarks, options.face)
     face = photo.face
     fps = options.fps or frame_rate_of(loader, face)

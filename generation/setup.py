@@ -8,7 +8,7 @@ from clips.loader import ClipLoader, make_clip_loader
 from config.experiment import Config
 from config.options import RunOptions
 from core.checkpoints import load_networks, read_checkpoint
-from core.devices import make_fabric
+from core.inference import inference_device
 from core.memory import check_memory
 from core.models import initial_model
 from errors import UserError
@@ -23,8 +23,8 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
     Raises:
         UserError: no checkpoint for a family that needs one, or one that does not fit.
     """
-    fabric = make_fabric(options.device_ids, config.train_params.precision)
-    check_memory(config, "generate", batch_size, fabric.device)
+    device = inference_device(options.device_ids, config.train_params.precision)
+    check_memory(config, "generate", batch_size, device.device)
     model = initial_model(config)
     key, loaded = config.family, set[str]()
     if model.networks():
@@ -38,7 +38,7 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
             f"{options.checkpoint or config.family}: has no avd_network, which animate_params.mode `avd` needs; run "
             "--mode train_avd, or use `relative`"
         )
-    return Engine(model, fabric, batch_size), key
+    return Engine(model, device, batch_size), key
 
 
 def make_loader(config: Config, engine: Engine) -> ClipLoader:
@@ -46,7 +46,7 @@ def make_loader(config: Config, engine: Engine) -> ClipLoader:
     model = engine.model
     return make_clip_loader(
         config.dataset_params,
-        str(engine.fabric.device),
+        engine.device.name,
         landmarks=model.needs_landmarks,
         action_units=model.needs_action_units,
         size_problems=config.size_problems,

@@ -9,14 +9,16 @@ Dimension letters: B batch, H x W image.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor
 
 from config.sections import NormalizationParams, TrainAVDParams
-from modules.au_estimator import AUEstimator
-from modules.losses import VGG19
 from modules.trainable import Optimiser, Trainable
+
+if TYPE_CHECKING:  # only training needs loss networks, and torchvision takes long to load
+    from modules.au_estimator import AUEstimator
+    from modules.losses import VGG19
 
 Motion = dict[str, Tensor]
 """Motion tensors of one frame: keypoints, Jacobians or regions, each (B, ...)."""
@@ -113,7 +115,7 @@ class MotionModel(Trainable, ABC):
         """
 
     def prepare_training(
-        self, section: Any, vgg: VGG19 | None, au_estimator: AUEstimator | None = None
+        self, section: Any, vgg: "VGG19 | None", au_estimator: "AUEstimator | None" = None
     ) -> dict[str, Optimiser]:
         """Prepare `losses`.
 

@@ -3,7 +3,10 @@
 Dimension letters: B batch, K splines, n control points, N points, h x w grid.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from math import isqrt
 from typing import Literal
 
 import torch
@@ -11,9 +14,14 @@ from torch import Tensor
 
 from config.sections import TransformParams
 from modules.geometry import inverse_2x2, make_coordinate_grid
+from modules.smooth_map import interpolate_smooth
 
 Regularization = Literal["exact", "tpsmm"]
-_CHUNK = 1 << 21  # distances computed at once when a spline is evaluated; their 8 MiB fit into a processor's cache
+_CHUNK = 1 << 18  # distances computed at once when a spline is evaluated; their 1 MiB fits into a processor's cache
+TOLERANCE = 0.01
+"""Largest error of a tabulated spline, in distances of neighbouring points."""
+_KINK = 0.65  # error of a table with nodes one unit apart, near a control point of weight one
+_FEW, _MANY = 16, 1 << 20  # control points, and distances to them, from which a table is faster than the spline
 
 
 def _radial(squared_distance: Tensor) -> Tensor:
@@ -85,18 +93,63 @@ class TPS:
 
     def __call__(self, points: Tensor) -> Tensor:
         """Map points: (..., N, 2), leading axes broadcast to those of the control points -> (..., N, 2)."""
-        bent = _radial(_squared_distance(points, self.control)) @ self.control_params
-        return points @ self.theta[..., :2].mT + self.theta[..., None, :, 2] + bent
+        return self._affine(points) + self._bent(points)
+
+    def _affine(self, points: Tensor) -> Tensor:
+        return points @ self.theta[..., :2].mT + self.theta[..., None, :, 2]
+
+    def _bent(self, points: Tensor) -> Tensor:
+        """Sum of the radial functions."""
+        return _radial(_squared_distance(points, self.control)) @ self.control_params
 
     def grid(self, size: tuple[int, int]) -> Tensor:
-        """The spline at every pixel centre: (..., h, w, 2)."""
+        """The spline at every pixel centre: (..., h, w, 2); see `in_chunks`."""
         points = make_coordinate_grid(size, self.control).reshape(-1, 2)
-        return self.in_chunks(points).reshape(*self.control.shape[:-2], *size, 2)
+        return self.in_chunks(points, size).reshape(*self.control.shape[:-2], *size, 2)
 
-    def in_chunks(self, points: Tensor) -> Tensor:
+    def in_chunks(self, points: Tensor, size: tuple[int, int] | None = None) -> Tensor:
+        """Map many points, (..., N, 2) as for a call, with little memory.
+
+        Splines through many control points are smooth at the scale of dense points: they are tabulated and
+        interpolated, with an error of at most `TOLERANCE` of the distance between neighbouring points of a square grid
+        of N points. Where that is no gain, or gradients are needed, splines are evaluated exactly.
+
+        Args:
+            size: (h, w), for points that are all pixel centres.
+        """
+        stride = self._table_stride(points)
+        if stride:
+            bent = interpolate_smooth(
+                partial(self._chunked, self._bent),
+                points.reshape(-1, *points.shape[-2:]),
+                self.control,
+                stride=stride,
+                tolerance=TOLERANCE,
+                size=size,
+            )
+            if bent is not None:
+                return self._affine(points) + bent
+        return self.exactly(points)
+
+    def _table_stride(self, points: Tensor) -> int | None:
+        """Largest distance of a table's nodes, in distances of points, with a small error; None for no table."""
+        count = self.control.shape[-2]
+        if self.control.ndim != 3 or count < _FEW or count * points.shape[-2] < _MANY:
+            return None
+        if torch.is_grad_enabled() and (points.requires_grad or self.control_params.requires_grad):
+            return None
+        distance = 2 / (isqrt(points.shape[-2]) - 1)
+        largest = float(self.control_params.norm(dim=-1).max())
+        errors = {stride: _KINK * largest * stride**2 * distance for stride in (8, 6, 4, 3, 2)}
+        return next((stride for stride, error in errors.items() if error <= TOLERANCE), None)
+
+    def exactly(self, points: Tensor) -> Tensor:
         """Map points as a call does, some at a time, so that many points need little memory."""
+        return self._chunked(self, points)
+
+    def _chunked(self, function: Callable[[Tensor], Tensor], points: Tensor) -> Tensor:
         rows = max(1, _CHUNK // max(1, self.control.shape[:-1].numel()))
-        return torch.cat([self(part) for part in torch.split(points, rows, dim=-2)], dim=-2)
+        return torch.cat([function(part) for part in torch.split(points, rows, dim=-2)], dim=-2)
 
 
 @dataclass(frozen=True)

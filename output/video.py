@@ -4,7 +4,9 @@ Frames are written as they come and read again where they are needed, so that me
 """
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import overload
@@ -23,6 +25,7 @@ from output.gif import write_gif
 MAX_GIF_FPS = 50  # browsers slow down GIFs with a delay below two hundredths of a second
 DIFFERENCE_GAIN = 5.0  # a movement of one pixel changes a frame by a few grey levels only
 _REMEDY = "make room or choose another result"
+_MAX_WAITING = 16  # frames that wait to be compressed
 _FRAME_NAME = re.compile(r"\d{4,}\.png")
 
 
@@ -77,12 +80,22 @@ def write_frames(folder: Path, frames: Iterable[Frame]) -> FrameSequence:
     """
     check_frame_folder(folder)
     count = 0
-    with replacing_folder(folder, _REMEDY) as temporary:
+    # Frames are compressed in a thread while the next ones are made.
+    with replacing_folder(folder, _REMEDY) as temporary, ThreadPoolExecutor(1) as pool:
+        waiting: deque[Future[None]] = deque()
         for frame in frames:
             raise_if_interrupted()
-            Image.fromarray(frame).save(frame_path(temporary, count), compress_level=1)
+            waiting.append(pool.submit(_write_png, frame_path(temporary, count), frame))
             count += 1
+            if len(waiting) > _MAX_WAITING:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
     return written_frames(folder, count)
+
+
+def _write_png(path: Path, frame: Frame) -> None:
+    Image.fromarray(frame).save(path, compress_level=1)
 
 
 def written_frames(folder: Path, count: int) -> FrameSequence:

@@ -35,7 +35,7 @@ from config.load import build_config
 from config.options import RunOptions
 from config.preparation import PrepareConfig
 from config.sections import NormalizationParams
-from core.devices import make_fabric
+from core.inference import inference_device
 from core.models import build_model, initial_model
 from errors import UserError
 from faces.action_units import SIDES
@@ -532,8 +532,8 @@ def _watched():
 
     with (
         patch.object(FramesDataset, "__getitem__", watched),
-        patch("logger.SummaryWriter", MagicMock()),
-        patch("core.models.VGG19", vgg),  # which takes a second to make
+        patch("torch.utils.tensorboard.SummaryWriter", MagicMock()),
+        patch("modules.losses.VGG19", vgg),  # which takes a second to make
         patch("train.make_fabric", watched_fabric),
         patch("train_avd.make_fabric", watched_fabric),
         patch("train_au.make_fabric", watched_fabric),
@@ -603,7 +603,7 @@ def training_au(config: Config) -> Any:
 def generated(config: Config) -> Any:
     """Frames and keypoints of the larger face, driven by the smaller one."""
     model = model_of(config)
-    engine = Engine(model, make_fabric(None), config.animate_params.batch_size)
+    engine = Engine(model, inference_device(), config.animate_params.batch_size)
     loader = make_clip_loader(
         config.dataset_params, "cpu", landmarks=True, action_units=model.needs_action_units, warn=lambda text: None
     )

@@ -11,7 +11,7 @@ from clips.loader import ClipLoader
 from clips.reading import open_clip
 from config.load import build_config
 from config.sections import AnimateParams, DatasetParams, NormalizationParams
-from core.devices import make_fabric
+from core.inference import inference_device
 from core.models import build_model
 from errors import UserError
 from faces.action_units import ACTION_UNITS
@@ -101,7 +101,7 @@ def settings(**changes) -> AnimateParams:
 
 
 def animate(model, clips, *, reference=0, batch_size=2, **changes):
-    engine = Engine(model, make_fabric(None), batch_size)
+    engine = Engine(model, inference_device(), batch_size)
     return list(engine.animate(*clips, settings(**changes), reference=reference))
 
 
@@ -290,7 +290,7 @@ def test_mode_avd_moves_by_what_the_avd_network_says(tmp_path, clips, monkeypatc
 def test_reconstruction_uses_the_motion_of_each_frame(clips, from_landmarks):
     _, clip = clips
     model = RecordingModel(from_landmarks=from_landmarks)
-    result = list(Engine(model, make_fabric(None), 2).reconstruct(clip))
+    result = list(Engine(model, inference_device(), 2).reconstruct(clip))
     np.testing.assert_allclose(pixels(model.asked("points")), clip.landmarks, atol=1e-3)
     np.testing.assert_allclose(np.stack([g.keypoints for g in result]), clip.to_units(clip.landmarks), atol=1e-6)
     expected = np.linspace(0, 1, FRAMES)
@@ -306,7 +306,7 @@ def test_a_code_moves_the_source_to_the_landmarks_that_are_given(clips):
     landmarks = source.landmarks[0] + np.arange(3)[:, None, None] * np.array([0.5, -0.25])
     units = np.zeros((3, 17, 2), np.float32)
     units[:, 3, 1] = [0.25, 0.5, 1.0]
-    result = list(Engine(model, make_fabric(None), 2).animate_landmarks(source, landmarks, units))
+    result = list(Engine(model, inference_device(), 2).animate_landmarks(source, landmarks, units))
     np.testing.assert_allclose(pixels(model.asked("points")), landmarks, atol=1e-3)
     np.testing.assert_allclose(model.asked("au_diff")[:, 3], [[0, 0], [0, 0.25], [0, 0.75]], atol=1e-6)
     assert len(result) == 3
@@ -360,7 +360,7 @@ def test_the_cause_of_values_that_are_not_finite_is_named(
 )
 def test_the_change_of_the_reference_frame_is_nothing_and_others_have_one(clips, family, motion):
     """Whatever a network makes of its source: a change is relative to the face at rest."""
-    engine = Engine(model_of(build_config(experiment(family), "tiny").config), make_fabric(None), 2)
+    engine = Engine(model_of(build_config(experiment(family), "tiny").config), inference_device(), 2)
     params = settings(motion=motion, remove_head_motion=False)
     changes = [one.change for one in engine.animate(*clips, params, reference=1, changes=True)]
     for t, change in enumerate(changes):
@@ -371,7 +371,7 @@ def test_the_change_of_the_reference_frame_is_nothing_and_others_have_one(clips,
 
 
 def test_the_change_of_a_model_without_a_deformation_is_all_residual(clips):
-    engine = Engine(RecordingModel(from_landmarks=False), make_fabric(None), 2)
+    engine = Engine(RecordingModel(from_landmarks=False), inference_device(), 2)
     changes = [one.change for one in engine.animate(*clips, settings(), changes=True)]
     assert all(not change.displacement.any() for change in changes)
     assert np.abs(changes[-1].residual).max() > 1

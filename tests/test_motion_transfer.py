@@ -5,16 +5,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from lightning.fabric import Fabric
 
 from config.sections import AnimateParams, NormalizationParams
 from config.warp import WarpModelParams
+from core.inference import inference_device
 from generation.engine import Engine
 from modules.warp.model import WarpModel
 from tests.conftest import face_landmarks
 
 SIZE = 64
-ENGINE = Engine(WarpModel(WarpModelParams(family="warp")), Fabric(accelerator="cpu", devices=1), batch_size=4)
+ENGINE = Engine(WarpModel(WarpModelParams(family="warp")), inference_device(), batch_size=4)
 DRIVING = 0.8 * face_landmarks(SIZE) + np.random.default_rng(0).normal(size=(5, 68, 2))
 TURN = np.array([[0.8, -0.6], [0.6, 0.8]])
 

@@ -5,7 +5,7 @@ import torch
 from benchmarks.landmark_groups import face_shapes
 from config.sections import TransformParams
 from modules.geometry import make_coordinate_grid
-from modules.thin_plate_spline import TPS, RandomWarp
+from modules.thin_plate_spline import TOLERANCE, TPS, RandomWarp
 from modules.tps.landmark_groups import LANDMARK_GROUPS, MEGC2022, SPREAD
 
 PIXEL = 2 / 255  # of a picture of 256
@@ -133,3 +133,42 @@ def test_points_of_a_face_come_from_somewhere_under_every_warp():
     missed = (warp(warp.inverse(at)) - at).norm(dim=-1)
     assert torch.isfinite(missed).all()
     assert (missed > 1e-4).float().mean() < 3e-3, "where a warp folds"
+
+
+def face_spline(noise: float, seed: int) -> TPS:
+    """Spline of a face that moves by a smooth motion of some pixels and, point by point, by noise in pixels of 256."""
+    rng = np.random.default_rng(seed)
+    still = torch.from_numpy(face_shapes()[:2]).float()
+    motion = 4 * PIXEL * torch.sin(3 * still.flip(-1) + torch.from_numpy(rng.uniform(0, 6, (2, 1, 2))))
+    moved = still + motion + noise * PIXEL * torch.from_numpy(rng.normal(size=still.shape)).float()
+    return TPS(moved, still, regularization="exact", smoothing=1e-6, slope_penalty=0.0)
+
+
+@pytest.mark.parametrize("size", [(256, 256), (192, 320)])
+@pytest.mark.parametrize(("noise", "seed"), [(0.0, 1), (0.05, 2), (0.02, 3), (3.0, 4)])
+def test_a_tabulated_spline_differs_by_less_than_its_tolerance(noise, seed, size):
+    spline = face_spline(noise, seed)
+    half = (torch.tensor(size[::-1]) - 1) / 2
+    grid = make_coordinate_grid(size, half).reshape(1, -1, 2)
+    exact = spline.exactly(grid)
+    error = ((spline.grid(size).flatten(1, 2) - exact) * half).norm(dim=-1).max()
+    assert (error > 0) == (noise < 1), "noise of pixels is not smooth, and evaluated exactly"
+    assert error < 2 * TOLERANCE
+    again = spline.in_chunks(exact)  # points that lie on no grid, and partly outside of the frame
+    assert ((again - spline.exactly(exact)) * half).norm(dim=-1).max() < 2 * TOLERANCE
+
+
+def test_few_control_points_and_gradients_are_evaluated_exactly():
+    spline = face_spline(0.05, 5)
+    grid = make_coordinate_grid((256, 256), spline.control).reshape(1, -1, 2).requires_grad_()
+    spline.in_chunks(grid).sum().backward()
+    assert torch.equal(spline.in_chunks(grid), spline.exactly(grid))
+    few = TPS(spline.control[:, :8], spline.control[:, 1:9], regularization="exact", smoothing=1e-3)
+    assert torch.equal(few.in_chunks(grid.detach()), few.exactly(grid.detach()))
+
+
+def test_a_table_whose_error_is_too_large_is_not_used(monkeypatch):
+    spline = face_spline(3.0, 6)
+    monkeypatch.setattr("modules.thin_plate_spline._KINK", 0.0)  # predicts no error
+    grid = make_coordinate_grid((256, 256), spline.control).reshape(1, -1, 2)
+    assert torch.equal(spline.in_chunks(grid), spline.exactly(grid))
