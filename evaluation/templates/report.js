@@ -117,7 +117,7 @@
     let frame = state.magnify > 1 ? warp(clip, number, state.magnify) : clip.pictures[number];
     if (state.difference) frame = difference(frame, clip.pictures[0]);
     if (canvas.width !== clip.width || canvas.height !== clip.height) [canvas.width, canvas.height] = [clip.width, clip.height];
-    canvas.getContext("2d").putImageData(frame, 0, 0);
+    canvas.getContext("2d", { willReadFrequently: true }).putImageData(frame, 0, 0);
     canvas.dataset.frame = number;
     canvas.dataset.position = Math.round(state.position);
   };
