@@ -25,6 +25,7 @@ MODES = {
     "reconstruction": "reconstruction:reconstruct",
     "animate": "animate:animate",
     "check": "check:check",
+    "evaluate": "evaluate:evaluate",
     "prepare": "prepare:prepare",
 }
 PREPARE = "prepare"
@@ -33,7 +34,7 @@ DRY_RUNS = {PREPARE: "prepare:describe"}
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Parse the command line; every option is accepted with hyphens and with underscores."""
-    parser = kinds.ArgumentParser(description="Micro-expression generation: prepare, train, reconstruct, animate.")
+    parser = kinds.ArgumentParser(description="Micro-expression generation: prepare, train, animate, evaluate.")
 
     def add(name: str, **settings: Any) -> None:
         parser.add_argument(*dict.fromkeys((name, f"--{name[2:].replace('-', '_')}")), **settings)
@@ -100,6 +101,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     strength = "animate: intensity, 0 to 5, of action units without a letter or number (default: %(default)s)"
     add("--au-intensity", type=kinds.number, default=2.0, metavar="X", help=strength)
+    add("--results", type=kinds.path, metavar="DIR", help="evaluate: folder of results, SYSTEM/DRIVING-SOURCE")
+    add("--pairs", type=kinds.path, metavar="CSV", help="evaluate: list of their clips, columns source,driving")
     kinds.check_count(sys.argv[1:] if arguments is None else arguments)
     return parser.parse_args(arguments)
 

@@ -4,6 +4,7 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
+from config.evaluation import EvaluateParams
 from config.network_sizes import raise_problems
 from config.ranges import Seed
 from config.sections import (
@@ -42,6 +43,8 @@ class Config(Section):
     """Settings of `--mode animate`."""
     reconstruction_params: ReconstructionParams = ReconstructionParams()
     """Settings of `--mode reconstruction`."""
+    evaluate_params: EvaluateParams = EvaluateParams()
+    """Settings of `--mode evaluate`."""
     visualizer_params: VisualizerParams = VisualizerParams()
     """Visualisations during training."""
 

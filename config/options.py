@@ -27,6 +27,8 @@ class RunOptions:
         fps: frames per second of animations from codes; None takes the source's or the config's.
         au_list: CSV file of FACS codes.
         au_intensity: intensity, 0 to 5, of action units whose code gives none.
+        results: folder of the results to evaluate.
+        pairs: list of their source and driving clips; None takes `dataset_params.pairs_list`.
     """
 
     config_path: Path
@@ -50,3 +52,5 @@ class RunOptions:
     fps: float | None = None
     au_list: Path | None = None
     au_intensity: float = 2.0
+    results: Path | None = None
+    pairs: Path | None = None

@@ -6,7 +6,6 @@ the page itself.
 """
 
 import base64
-import hashlib
 import os
 import re
 import shutil
@@ -14,23 +13,22 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Literal
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from core.files import remove_abandoned, replacing_file
-from errors import printable
 from faces.facs import MAX_INTENSITY
 from output.clip_pictures import Curve, Picture
+from output.page_parts import source_hash, template_environment
 
 MAX_PICTURE_BYTES = 64 * 2**20  # of all pictures of a page, as base64; enough for about 4,000 clips
 MAX_ROWS = 20_000
 MAX_KINDS = 40  # entries of the list by which warnings are filtered
-_MAX_TEXT, _MAX_FINDINGS, _MAX_TABLE_ROWS = 600, 30, 2_000  # characters per text, texts per clip, rows per table
+_MAX_FINDINGS, _MAX_TABLE_ROWS = 30, 2_000  # texts per clip, rows per table
 _OTHER_KINDS = "other"
 _TEMPLATES = Path(__file__).with_name("templates")
 _BLOCK = 2**20
@@ -211,8 +209,8 @@ class ClipPage:
             kinds=sorted(kinds, key=lambda kind: (kind[1] == _OTHER_KINDS, -kind[2], kind[1])),
             style=Markup(style),
             script=Markup(script),
-            policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-            "base-uri 'none'; form-action 'none'",
+            policy=f"default-src 'none'; img-src data:; style-src {source_hash(style)}; "
+            f"script-src {source_hash(script)}; base-uri 'none'; form-action 'none'",
         )
         head, foot = text.split(_ROWS_HERE)
         yield _encoded(head)
@@ -230,36 +228,12 @@ _INLINE = ("clip_page.css", "clip_page.js")
 _ROWS_HERE = "<!-- rows -->"
 
 
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters["line"] = _line
-    return environment
-
-
 def _template(name: str) -> Template:
-    return _environment().get_template(name)
-
-
-def _line(value: object) -> str:
-    """Text of bounded length in which control characters are visible."""
-    text = printable(str(value)[: 2 * _MAX_TEXT])
-    return text if len(text) <= _MAX_TEXT else f"{text[: _MAX_TEXT - 1]}\u2026"
+    return template_environment(_TEMPLATES).get_template(name)
 
 
 def _encoded(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _data_uri(picture: Picture) -> str:

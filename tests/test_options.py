@@ -21,6 +21,7 @@ import run
 from config.families import FAMILIES
 from config.preparation import PrepareConfig
 from tests import option_probes as see
+from tests.evaluation.probes import judged, network_file
 
 ROOT = Path(__file__).parents[1]
 
@@ -46,6 +47,11 @@ def world(name: str) -> Any:
 
 
 DATA, MODEL, TRAIN, ANIMATE = "dataset_params", "model_params", "train_params", "animate_params"
+EVALUATE = "evaluate_params"
+QUICK = {
+    f"{EVALUATE}.{name}": value
+    for name, value in {"flow": ["dis"], "blendshapes": False, "references": False, "report_clips": 0}.items()
+}
 LEARNED = {f"{MODEL}.keypoints": "learned"}
 WARPED = {f"{TRAIN}.loss_weights.equivariance_value": 10.0}
 FILM = {f"{MODEL}.au_conditioning": "film"}
@@ -242,6 +248,16 @@ SHARED_WARP = {
     "reconstruction_params.num_videos": Entry(see.reconstructed, 1, {"reconstruction_params.format": ".png"}),
     "reconstruction_params.batch_size": Entry(see.reconstructed, 3, {"reconstruction_params.format": ".png"}),
     "reconstruction_params.format": Entry(see.reconstructed, ".png"),
+    f"{EVALUATE}.flow": Entry(judged, ["dis", "tvl1"], QUICK),
+    f"{EVALUATE}.max_frames": Entry(judged, 8, QUICK),
+    f"{EVALUATE}.slow_frames": Entry(judged, 4, {**QUICK, f"{EVALUATE}.flow": ["dis", "tvl1"]}),
+    f"{EVALUATE}.blendshapes": Entry(judged, True, QUICK),
+    f"{EVALUATE}.action_units": Entry(judged, see.estimator_file, QUICK),
+    f"{EVALUATE}.identity": Entry(judged, lambda: network_file("features"), QUICK),
+    f"{EVALUATE}.lpips": Entry(judged, lambda: network_file("distance"), QUICK),
+    f"{EVALUATE}.fid": Entry(judged, lambda: network_file("features"), QUICK),
+    f"{EVALUATE}.references": Entry(judged, True, QUICK),
+    f"{EVALUATE}.report_clips": Entry(judged, 1, QUICK),
     "visualizer_params.kp_size": Entry(see.training_picture, 4),
     "visualizer_params.draw_border": Entry(see.training_picture, False),
     "visualizer_params.colormap": Entry(see.training_picture, "viridis"),
@@ -440,6 +456,10 @@ EXCEPTIONS = {
     f"{MODEL}.common_params.num_channels": "has one value; accepted for published files",
     f"{MODEL}.num_channels": "has one value; accepted for published files",
     f"{TRAIN}.use_sync_bn": "acts where several CUDA devices train; `synchronise` has tests of its own",
+    f"{EVALUATE}.workers": "changes nothing by design; `test_evaluate` sends jobs between processes",
+    f"{EVALUATE}.worst_by": "orders the report; `test_evaluate` looks at the order",
+    f"{EVALUATE}.bootstrap_seed": "moves intervals; `test_statistics` compares two",
+    f"{EVALUATE}.max_problems": "limits the log; `test_evaluate` counts its lines",
     f"{PREPARE_SECTION}.workers": "changes nothing by design; `test_prepare` compares one process with several",
 }
 UNCHANGED = {
@@ -570,6 +590,8 @@ COMMAND_LINE = {
     "--fps": "test_facs_codes.py::test_a_code_moves_a_picture",
     "--au-list": "test_facs_codes.py::test_a_list_of_codes",
     "--au-intensity": "test_facs_codes.py::test_units_without_intensity_take_the_arguments",
+    "--results": "evaluation/test_evaluate.py::test_all_formats_give_one_table_over_systems",
+    "--pairs": "evaluation/test_evaluate.py::test_all_formats_give_one_table_over_systems",
 }
 """The test in which each option of the command line shows."""
 

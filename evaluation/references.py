@@ -1,0 +1,49 @@
+"""The two references beside every figure: the static copy, and the limit of warping.
+
+Legend: T frames, H x W source image.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from evaluation.face_clip import FaceClip
+from faces.dense_transfer import DenseTransfer
+
+INVERSION_STEPS = 4
+
+
+def static_copy(source: NDArray[np.uint8], landmarks: NDArray[np.float64], driving: FaceClip) -> FaceClip:
+    """Return the source image, repeated for the length of the driving clip.
+
+    Args:
+        source: (H, W, 3).
+        landmarks: (68, 2), pixels of it.
+    """
+    frames = np.broadcast_to(source, (len(driving.frames), *source.shape))
+    return FaceClip(frames, landmarks, driving.length, driving.fps)
+
+
+def registered_flow(source: NDArray[np.uint8], landmarks: NDArray[np.float64], driving: FaceClip) -> FaceClip:
+    """Return the source image, warped by the driving clip's DIS flow, registered to the source face.
+
+    It has the correct motion as far as optical flow sees it, and no wrinkles or shading: the limit of systems
+    that warp. Its motion is made by the estimator `dis`, which therefore flatters it.
+
+    Args as `static_copy`.
+    """
+    transfer = DenseTransfer(driving.frames[0], driving.landmarks, landmarks, (source.shape[0], source.shape[1]))
+    y, x = np.mgrid[: source.shape[0], : source.shape[1]].astype(np.float32)
+    frames: list[NDArray[np.uint8]] = [source]
+    for frame in driving.frames[1:]:
+        motion = transfer.follow(frame)
+        back: NDArray[np.floating] = -motion
+        for _ in range(INVERSION_STEPS):  # the displacement is that of the source's pixels, not of the frame's
+            at = x + back[..., 0], y + back[..., 1]
+            back = -np.asarray(cv2.remap(motion, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+        at = x + back[..., 0], y + back[..., 1]
+        warped = cv2.remap(source, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        frames.append(np.asarray(warped, np.uint8))
+    return FaceClip(np.stack(frames), landmarks, driving.length, driving.fps)
