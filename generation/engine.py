@@ -187,10 +187,9 @@ class Engine:
         half = (np.array([width, height]) - 1) / 2
 
         def flow_of_frame(index: int) -> NDArray[np.float32]:
-            head = None
-            if params.remove_head_motion:
-                head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
-            return (dense.follow(frames[index], head) / half).astype(np.float32)
+            head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
+            moved = dense.follow(frames[index], head, keep_head=not params.remove_head_motion)
+            return (moved / half).astype(np.float32)
 
         return flow_of_frame
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from faces.alignment import Similarity
-from faces.dense_transfer import DenseTransfer
+from faces.dense_transfer import DenseTransfer, face_mask
 from tests.test_tracking import FACE, PICTURE, bumps, render
 
 CLIP, _ = render([0, 2.0], noise=0)
@@ -48,6 +48,17 @@ def test_given_head_motion_is_removed():
     dense = DenseTransfer(frames[0], FACE, FACE, (SIZE, SIZE))
     assert np.linalg.norm(dense.follow(frames[1]), axis=-1)[SKIN].mean() > 1
     assert np.linalg.norm(dense.follow(frames[1], head), axis=-1)[SKIN].mean() < 0.15
+    kept = dense.follow(frames[1], head, keep_head=True)
+    np.testing.assert_allclose(kept, (head.apply(GRID.reshape(-1, 2)).reshape(GRID.shape) - GRID), atol=0.5)
+
+
+def test_everything_outside_the_face_rests():
+    found = DenseTransfer(CLIP[0], FACE, FACE, (SIZE, SIZE)).follow(CLIP[1])
+    mask = face_mask(FACE, (SIZE, SIZE))
+    assert mask[SKIN].min() > 0.95
+    assert (mask == 0).mean() > 0.1
+    assert 0.02 < np.isin(mask, (0, 1), invert=True).mean(), "a soft rim"
+    np.testing.assert_array_equal(found[mask == 0], 0)
 
 
 @pytest.mark.parametrize("stretch", [(2.0, 1.0), (1.0, 1.5)])

@@ -55,7 +55,8 @@ ENGINE = _faults(
     ),
     ("motion is relative to frame 0 for any reference", "slice(reference, reference + 1)", "slice(0, 1)"),
     ("flow starts at frame 0 for any reference", "frames[reference],", "frames[0],"),
-    ("flow is half as large", "follow(frames[index], head) / half", "follow(frames[index], head) / half / 2"),
+    ("flow is half as large", "return (moved / half)", "return (moved / half / 2)"),
+    ("flow always removes the head motion", "keep_head=not params.remove_head_motion", "keep_head=False"),
     (
         "head motion of the flow is doubled",
         "fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)",
@@ -91,8 +92,36 @@ TRANSFER = [
             "head.inverse().apply(self.positions + motion) - self.positions",
             "motion",
         ),
+        ("the background moves with the face", "motion *= self.face", "pass"),
+        ("the kept head motion is lost", "if head is not None and keep_head:", "if False:"),
+    ),
+    *_faults(
+        "transfer",
+        "faces/dense_flow.py",
+        "tests/test_dense_flow.py",
         ("flow is not scaled back", " / self.scale\n", "\n"),
         ("flow is blurred away", "(0, 0), SMOOTHING * EYE_DISTANCE)", "(0, 0), 20 * SMOOTHING * EYE_DISTANCE)"),
+        (
+            "flow is not refined",
+            "refinement.calc(self.reference, image, optical_flow(dis, first, second))",
+            "optical_flow(dis, first, second)",
+        ),
+    ),
+    *_faults(
+        "transfer",
+        "modules/geometry.py",
+        "tests/test_geometry.py",
+        (
+            "forward flow is used as backward flow",
+            "for _ in range(iterations):\n        at = grid",
+            "for _ in range(0):\n        at = grid",
+        ),
+    ),
+    *_faults(
+        "transfer",
+        "modules/warp/model.py",
+        "tests/test_warp.py",
+        ("warp ignores flow", "if condition is not None and condition.flow is not None:", "if False:"),
     ),
 ]
 
@@ -558,12 +587,11 @@ GEOMETRY = [
         "modules/local_motion.py",
         "tests/test_local_motion.py",
         (
-            "flow moves the other way",
-            "make_coordinate_grid(size, flow) - flow",
-            "make_coordinate_grid(size, flow) + flow",
-            "tests/test_loss_details.py",
+            "flow is ignored",
+            "if flow is None:",
+            "if True:",
+            "tests/test_fomm.py tests/test_mraa.py",
         ),
-        ("flow moves the background", "(1 - share) * (make", "1.0 * (make", "tests/test_loss_details.py"),
         (
             "local motions ignore their turn",
             'torch.einsum("bkij,bkhwj->bkhwi", linear, offset)',
