@@ -15,11 +15,20 @@ from errors import UserError
 from generation.batch import Batch, content_hash
 from generation.engine import Engine
 from generation.facs_codes import animate_codes
-from generation.results import ANIMATION_COLUMNS, check_result, read_result, write_result, write_single
+from generation.photos import FaceFinder
+from generation.reference import choose_reference
+from generation.results import (
+    ANIMATION_COLUMNS,
+    check_result,
+    clip_frames,
+    frame_rate_of,
+    read_result,
+    write_result,
+    write_single,
+)
 from generation.setup import animation_settings, make_engine, make_loader, result_folder
 from logger import log_to_file
-from output.contact_sheet import MAX_ROWS, SheetRow, write_contact_sheet
-from output.video import side_by_side, write_video
+from output.contact_sheet import SheetRow, write_batch_sheet
 
 
 def animate(config: Config, options: RunOptions) -> int:
@@ -32,6 +41,8 @@ def animate(config: Config, options: RunOptions) -> int:
     """
     if options.au is not None or options.au_list is not None:
         return animate_codes(config, options)
+    if options.source is None and (options.crop == "face" or options.face is not None):
+        raise UserError(f"--{'crop face' if options.crop == 'face' else 'face'} has no meaning without --source")
     for name in ("onset", "apex", "offset", "frames", "fps"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name} has no meaning without --au")
@@ -57,16 +68,13 @@ def _animate_files(config: Config, options: RunOptions, engine: Engine, loader: 
     assert driving is not None, "checked above"
     assert result is not None, "checked above"
     check_result(result)
-    face = loader.load(open_clip(source), landmark_file=options.source_landmarks, action_units=False)
-    clip = loader.load(
-        open_clip(driving),
-        landmark_file=options.driving_landmarks,
-        action_unit_file=options.driving_au,
-        reference=options.reference_frame,
-    )
-    fps = loader.fps(clip)
-    generated = engine.animate(face, clip, config.animate_params, reference=options.reference_frame)
-    write_single(result, generated, fps, config.animate_params.crf)
+    finder = FaceFinder(loader, str(engine.fabric.device), options.crop, needs_landmarks=engine.model.needs_landmarks)
+    photo = finder.load_photo(open_clip(source), options.source_landmarks, options.face)
+    clip = finder.load_driving(options, open_clip(driving))
+    fps = frame_rate_of(loader, clip)
+    reference = choose_reference(clip, options.reference_frame)
+    generated = engine.animate(photo.face, clip, config.animate_params, reference=reference, changes=photo.is_cropped)
+    write_single(result, photo.paste_back(generated), fps, config.animate_params.crf, sound_of=driving)
 
 
 # --- pairs of a data set ----------------------------------------------------------------------------------------------
@@ -85,13 +93,24 @@ class PairJob:
         return f"{self.driving.clip.label}-{self.source.clip.label}"
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Names of both clips, of which several pairs may make the same name."""
+        return {"source": self.source.name, "driving": self.driving.name}
+
+    @property
     def inputs(self) -> str:
         """Hashes of both clips."""
         return f"{content_hash(self.source)} {content_hash(self.driving)}"
 
 
 def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: ClipLoader, weights: str) -> None:
-    reference = options.reference_frame
+    reference = options.reference_frame or 0  # clips of a data set begin with their onset
+    pairs = animation_pairs(config.dataset_params)
+    if not pairs:
+        raise UserError(
+            f"{config.dataset_params.root_dir}: expected at least two test clips to animate each by the others, got "
+            "one; add clips, or name them by dataset_params.pairs_list, or by --source and --driving"
+        )
     folder = result_folder(options, "animation")
     loaded: dict[tuple[Path, bool], LoadedClip] = {}
 
@@ -107,31 +126,30 @@ def _animate_pairs(config: Config, options: RunOptions, engine: Engine, loader: 
     with log_to_file(folder):
         batch = Batch(folder, ANIMATION_COLUMNS, [weights, reference, *animation_settings(config)])
         finished = batch.run(
-            animation_pairs(config.dataset_params)[: config.animate_params.num_pairs],
+            pairs[: config.animate_params.num_pairs],
             load_pair,
             partial(_animate_pair, config, engine, loader, reference),
             title="animating",
             skip_bad=config.dataset_params.on_bad_clip == "skip",
         )
-        rows = [_sheet_row(folder, job, row, reference) for i, (job, row) in enumerate(finished) if i < MAX_ROWS]
-        write_contact_sheet(folder / "contact_sheet.png", rows)
+        write_batch_sheet(
+            folder / "contact_sheet.png",
+            ((clip.number, partial(_sheet_row, folder, clip.job, clip.row, reference)) for clip in finished),
+        )
 
 
 def _animate_pair(
     config: Config, engine: Engine, loader: ClipLoader, reference: int, job: PairJob, folder: Path
 ) -> dict[str, Any]:
     """Generate one clip, write it and its comparison with the driving clip; returns its row of `results.csv`."""
-    params, fps = config.animate_params, loader.fps(job.driving)
-    generated = list(engine.animate(job.source, job.driving, params, reference=reference))
-    row = write_result(folder, generated, fps, params, reference)
-    if params.format != ".png":
-        beside = side_by_side(list(job.driving.cached.frames()), [g.frame for g in generated])
-        write_video(folder.with_name(f"{folder.name}_comparison{params.format}"), beside, fps, crf=params.crf)
+    params, fps = config.animate_params, frame_rate_of(loader, job.driving)
+    generated = engine.animate(job.source, job.driving, params, reference=reference)
+    row = write_result(folder, generated, fps, params, reference, clip_frames(job.driving))
     return {"source": job.source.name, "driving": job.driving.name, "au": "", "onset": "", "offset": "", **row}
 
 
 def _sheet_row(folder: Path, job: PairJob, row: Mapping[str, str], reference: int) -> SheetRow:
     apex = int(row["apex"])
-    shown = job.driving.cached.frames()
+    shown = clip_frames(job.driving)
     label = f"{row['source']} <- {row['driving']}, apex frame {apex}"
     return SheetRow(label, read_result(folder, row, reference, apex), (shown[reference], shown[apex]))

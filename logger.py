@@ -26,7 +26,7 @@ _REMEDY = "make room"
 @contextmanager
 def log_to_file(folder: Path) -> Iterator[None]:
     """Append everything that is logged inside the context to `log.txt` of a folder."""
-    handler = _LogFile(folder / "log.txt", encoding="utf-8")
+    handler = _LogFile(folder / "log.txt", encoding="utf-8", errors="backslashreplace")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logging.getLogger().addHandler(handler)
     try:

@@ -28,7 +28,7 @@ from preparation.planning import Planner
 from preparation.prepared_folder import NAME_PATTERN, PreparedFolder
 from preparation.readers import read_data_set
 from preparation.report import write_report
-from preparation.splits import LabelledClip, Splits, by_list, by_megc, by_subject
+from preparation.splits import LabelledClip, Splits, by_list, by_megc, by_subject, composite_clips
 from preparation.tables import PreparedClip, finished_clip, settings_hash, write_tables
 from preparation.workers import run_in_processes
 
@@ -181,7 +181,8 @@ def _check_names(records: tuple[ClipRecord, ...]) -> None:
 def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector | None:
     """The detector, whose networks are loaded when a clip needs them; None where landmarks come from files."""
     landmarks = params.landmark_params
-    if landmarks.backend == "files":
+    backend = landmarks.detection_backend
+    if backend is None:
         return None
 
     def device() -> str:
@@ -189,13 +190,18 @@ def _onset_detector(params: PrepareParams, options: RunOptions) -> OnsetDetector
 
         return str(make_fabric(options.device_ids).device)
 
-    return OnsetDetector(device, None if landmarks.boxes is None else read_boxes(landmarks.boxes))
+    return OnsetDetector(backend, device, None if landmarks.boxes is None else read_boxes(landmarks.boxes))
 
 
 def _splits(clips: Sequence[LabelledClip], params: PrepareSplitParams) -> Splits:
     """Split of every clip, by name."""
     if params.test_list is not None:
-        return by_list(clips, read_names(params.test_list))
+        names = read_names(params.test_list)
+        if composite := composite_clips(names, clips):
+            names, absent = composite
+            if absent:
+                log.warning("%s: no clips of %s here; its lines are ignored", params.test_list, " and ".join(absent))
+        return by_list(clips, names)
     if params.by == "subject":
         return by_subject(clips, params.test_fraction, seed=params.seed)
     if params.by == "megc":

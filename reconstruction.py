@@ -15,10 +15,11 @@ from config.experiment import Config
 from config.options import RunOptions
 from generation.batch import Batch, content_hash
 from generation.engine import Engine
+from generation.results import clip_frames, frame_rate_of
 from generation.setup import make_engine, make_loader, result_folder
 from logger import log_to_file
 from output.metrics import IMAGE_METRICS, image_metrics
-from output.video import side_by_side, write_frames, write_video
+from output.video import FrameSequence, side_by_side, write_frames, write_video
 
 log = logging.getLogger("reconstruction")
 
@@ -45,6 +46,11 @@ class ReconstructionJob:
         return self.clip.name
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Name of the clip."""
+        return {"clip": self.clip.name}
+
+    @property
     def inputs(self) -> str:
         """Hash of the clip."""
         return content_hash(self.clip)
@@ -68,8 +74,9 @@ def reconstruct(config: Config, options: RunOptions) -> int:
             log.warning("left out: %s", problem)
         batch = Batch(folder, COLUMNS, [weights, config.model_options, params.format])
         generate = partial(_reconstruct_clip, config, engine, loader)
-        finished = batch.run(clips, ReconstructionJob, generate, title="reconstructing", skip_bad=False)
-        _log_means([row for _, row in finished])
+        skip_bad = config.dataset_params.on_bad_clip == "skip"
+        finished = batch.run(clips, ReconstructionJob, generate, title="reconstructing", skip_bad=skip_bad)
+        _log_means([clip.row for clip in finished])
     return 0
 
 
@@ -78,16 +85,16 @@ def _reconstruct_clip(
 ) -> dict[str, Any]:
     """Generate one clip, write it beside the true one, and return its row of `results.csv`."""
     params, clip = config.reconstruction_params, job.clip
-    truth = list(clip.cached.frames())
-    frames = [generated.frame for generated in engine.reconstruct(clip)]
-    write_frames(folder, frames)
+    truth = clip_frames(clip)
+    frames = write_frames(folder, (generated.frame for generated in engine.reconstruct(clip)))
     video = ""
     if params.format != ".png":
         beside = side_by_side(truth, frames)
         path = folder.with_name(f"{folder.name}{params.format}")
-        video = write_video(path, beside, loader.fps(clip), crf=config.animate_params.crf).name
+        video = write_video(path, beside, frame_rate_of(loader, clip), crf=config.animate_params.crf).name
+    first = truth[0]
     ours = image_metrics(truth, frames)
-    static = image_metrics(truth, [truth[0]] * len(truth))
+    static = image_metrics(truth, FrameSequence(len(truth), lambda _: first))
     return {
         "clip": clip.name,
         "frames": len(frames),

@@ -54,11 +54,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--result", type=kinds.path, help="animate: video to write (.mp4 or .gif)")
     add(
         "--reference-frame",
-        type=kinds.whole_number,
-        default=0,
+        type=kinds.frame_or_auto,
         metavar="N",
-        help="animate: neutral frame of the clip",
+        help="animate: neutral frame of the clip, or auto (default): the first, unless it clearly is not neutral",
     )
+    add(
+        "--crop",
+        choices=("auto", "face", "none"),
+        default="auto",
+        help="animate: cut faces out of photo and clip and put the result back into the photo (face), use whole frames "
+        "(none), or decide by their size (default: %(default)s)",
+    )
+    add("--face", type=kinds.whole_number, metavar="N", help="animate: which face of the photo, 1 is the largest")
     add("--source-landmarks", type=kinds.path, metavar="FILE", help="animate: 68 landmarks of the source")
     add(
         "--driving-landmarks",

@@ -19,12 +19,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from clips.crop import place_crop
 from config.options import RunOptions
 from config.preparation import PrepareParams
 from demo.subjects import load_photograph
 from faces.landmarks import read_landmarks
 from preparation.clip_record import ClipRecord, Listing
-from preparation.crop import place_crop
 from preparation.workers import run_in_processes
 from prepare import prepare_listing
 

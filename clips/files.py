@@ -5,6 +5,7 @@ from pathlib import Path
 
 from clips.reading import ClipError
 from errors import UserError, printable
+from parsing.cells import plain_cell
 from parsing.files import read_file
 from parsing.tables import read_table
 from parsing.text_tables import decode_text
@@ -25,7 +26,7 @@ def find_file(folder: Path, name: str, split: str, suffixes: tuple[str, ...], ot
         FileNotFoundError: there is no such file.
         ValueError: there are several, or one whose name differs in zero padding or case only.
     """
-    places = [folder / split / name, folder / name] if split else [folder / name]
+    places = list(dict.fromkeys([folder / split / name, folder / name]))  # one, for a name that is an absolute path
     found = _with_suffixes(places, suffixes) or _with_suffixes(places, others)
     if not found:
         expected = f"expected {places[-1]}{'|'.join(suffixes)}"
@@ -77,7 +78,7 @@ def read_list(path: Path, columns: tuple[str, ...]) -> list[tuple[int, dict[str,
     if repeated := [name for name in columns if table.header.count(name) > 1]:
         raise ClipError(f"{path}: expected one column {repeated[0]!r}, found several; remove all but one")
     return [
-        (row.number, {name: cell for name, cell in zip(table.header, row.cells, strict=True) if name})
+        (row.number, {name: plain_cell(cell) for name, cell in zip(table.header, row.cells, strict=True) if name})
         for row in table.rows
     ]
 

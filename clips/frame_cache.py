@@ -17,10 +17,10 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from clips.crop import Crop, resize_frame
 from clips.reading import Clip, ClipError, Frame, frame_rate, read_frames
 from core.files import remove_abandoned, replacing_file, write_text
 from errors import UserError
@@ -42,7 +42,7 @@ class CachedClip:
     Attributes:
         path: .npy file of uint8 (T, H, W, 3).
         key: hash of content and settings.
-        sizes: (T, 2) height and width of each frame before it was resized.
+        sizes: (T, 2) height and width of each frame, or of its crop, before it was resized.
         fps: frames per second of a video file, None for images.
         folder: temporary folder of the file, which is deleted when nothing refers to it any more; None if it stays.
     """
@@ -102,16 +102,19 @@ class FrameCache:
             raise ClipError(f"{self.folder}: cannot be created ({error.strerror}); set {_SETTING}") from error
         remove_abandoned(self.folder)
 
-    def add(self, clip: Clip) -> CachedClip:
+    def add(self, clip: Clip, crop: Crop | None = None) -> CachedClip:
         """Decode a clip, unless it is in the cache.
 
+        Args:
+            clip: the clip.
+            crop: part of every frame that is used in its place, before frames are resized; None: the whole frame.
         Raises:
             ClipError: a frame is unreadable, or frames differ in size and `frame_shape` is None.
             WriteError: the disk is full.
         """
-        key = self._key(clip)
+        key = self._key(clip, crop)
         path = self.folder / f"{key}.npy"
-        info = self._read_info(path) or self._decode(clip, path)
+        info = self._read_info(path) or self._decode(clip, path, crop)
         return CachedClip(path, key, np.array(info["sizes"]), info["fps"], self._temporary)
 
     def compute_once(self, clip: CachedClip, settings: str, compute: Callable[[], NDArray[Any]]) -> NDArray[Any]:
@@ -130,8 +133,9 @@ class FrameCache:
             np.savez(temporary, values=values)
         return values
 
-    def _key(self, clip: Clip) -> str:
-        digest = hashlib.blake2b(f"{_VERSION} {self.frame_shape}".encode(), digest_size=16)
+    def _key(self, clip: Clip, crop: Crop | None) -> str:
+        settings = f"{_VERSION} {self.frame_shape}" + ("" if crop is None else f" {crop}")
+        digest = hashlib.blake2b(settings.encode(), digest_size=16)
         for path in clip.files:
             try:
                 check_regular_file(path)
@@ -161,12 +165,13 @@ class FrameCache:
         log.warning("%s: damaged; decoded anew", path)
         return None
 
-    def _decode(self, clip: Clip, path: Path) -> dict[str, Any]:
+    def _decode(self, clip: Clip, path: Path, crop: Crop | None) -> dict[str, Any]:
         """Decode a clip into a file, frame by frame; returns its description, which is written beside it."""
         sizes: list[list[int]] = []
 
         def frames() -> Iterable[Frame]:
-            for frame in read_frames(clip, self.frame_shape):
+            for whole in read_frames(clip, self.frame_shape):
+                frame = whole if crop is None else crop.cut(whole)
                 sizes.append([int(side) for side in frame.shape[:2]])
                 if self.frame_shape is None and sizes[-1] != sizes[0]:
                     name = clip.files[len(sizes) - 1 if clip.frames else 0]
@@ -179,16 +184,6 @@ class FrameCache:
         info = {"clip": clip.name, "sizes": sizes, "fps": frame_rate(clip), "checksum": checksum}
         write_text(path.with_suffix(".json"), json.dumps(info), _REMEDY)
         return info
-
-
-def resize_frame(frame: Frame, frame_shape: tuple[int, int, int] | None) -> Frame:
-    """Resize a frame to height and width of `frame_shape`: area mean when shrinking, bicubic when enlarging."""
-    if frame_shape is None or frame.shape[:2] == tuple(frame_shape[:2]):
-        return frame
-    height, width = frame_shape[:2]
-    shrinks = height < frame.shape[0]
-    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(frame, (width, height), interpolation=interpolation), np.uint8)
 
 
 def _write_frames(path: Path, frames: Iterable[Frame]) -> None:

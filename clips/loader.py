@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from clips.checks import frame_warnings, landmark_warning
+from clips.crop import Crop
 from clips.detectors import Detector, Extractor, action_unit_extractor, landmark_detector
 from clips.files import find_landmarks, find_table
 from clips.frame_cache import ARRAY_LOCK, CachedClip, FrameCache
@@ -25,6 +26,8 @@ from faces.action_unit_extraction import REVISION as PY_FEAT_REVISION
 from faces.action_unit_tables import parse_table
 from faces.action_units import TableRules, clip_action_units, read_action_units
 from faces.flow import REVISION, TrackingSettings
+from faces.jitter import measure_jitter
+from faces.landmark_detection import detector_version
 from faces.landmarks import read_landmarks
 from faces.tracking import track
 
@@ -66,6 +69,26 @@ class LoadedClip:
 def any_size(height: int, width: int) -> list[str]:
     """Return no problem, for models that take frames of every size."""
     return []
+
+
+@dataclass(frozen=True)
+class FaceView:
+    """The face of a clip that is used, and the part of the frames around it.
+
+    Attributes:
+        landmarks: (68, 2) of the reference frame, pixels of the clip's own frames; None: as of every other clip.
+        crop: part of every frame that is used in its place; None: the whole frame.
+    """
+
+    landmarks: NDArray[np.float64] | None = None
+    crop: Crop | None = None
+
+    def in_crop(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Convert landmarks (..., N, 2) from pixels of the clip's own frames to pixels of the used part."""
+        return landmarks if self.crop is None else self.crop.apply(landmarks)
+
+
+WHOLE_FRAME = FaceView()
 
 
 class ClipLoader:
@@ -111,6 +134,7 @@ class ClipLoader:
         action_unit_file: Path | None = None,
         action_units: bool = True,
         reference: int = 0,
+        view: FaceView = WHOLE_FRAME,
     ) -> LoadedClip:
         """Load a clip.
 
@@ -119,10 +143,11 @@ class ClipLoader:
             landmark_file, action_unit_file: used instead of the files that belong to the clip's name.
             action_units: False omits them; the source of an animation never needs them.
             reference: frame, from 0, to which a single row of landmarks belongs and from which they are tracked.
+            view: face and part of the frames to use.
         Raises:
             ClipError: frames, landmarks or action units are missing or unreadable.
         """
-        cached = self.cache.add(clip)
+        cached = self.cache.add(clip, view.crop)
         height, width = cached.frames().shape[1:3]
         if self.params.frame_shape is None and (problems := self.size_problems(height, width)):
             raise ClipError(f"{clip.path}: frames of {width} x {height}: {problems[0]}")
@@ -131,7 +156,7 @@ class ClipLoader:
         try:
             landmarks = None
             if self.needs_landmarks:
-                landmarks = self._landmarks(clip, cached, split, landmark_file, reference)
+                landmarks = self._landmarks(clip, cached, split, landmark_file, reference, view)
             units = None
             if self.needs_action_units and action_units:
                 units = self._action_units(clip, cached, split, action_unit_file)
@@ -193,21 +218,30 @@ class ClipLoader:
         return fps
 
     def _landmarks(
-        self, clip: Clip, cached: CachedClip, split: str, path: Path | None, reference: int
+        self, clip: Clip, cached: CachedClip, split: str, path: Path | None, reference: int, view: FaceView
     ) -> NDArray[np.float64]:
         frames = cached.frames()
-        if path is None and self.params.keypoint_dir is not None:
+        if path is None and view.landmarks is None and self.params.keypoint_dir is not None:
             path = find_landmarks(self.params.keypoint_dir, clip.name, split)
-        if path is None:
+        if path is None and view.landmarks is not None:
+            onset = cached.to_resized(view.in_crop(view.landmarks)[None])[0]
+        elif path is None:
             onset = self._detect_landmarks(clip, cached, reference)
         else:
             with ARRAY_LOCK:
                 rows = read_landmarks(path, self._warn_once)
             if len(rows) not in (1, len(frames)):
                 raise ClipError(f"{path}: expected landmarks of 1 or of all {len(frames)} frames, got {len(rows)}")
+            rows = view.in_crop(rows)
             if len(rows) == len(frames) and self.params.landmarks != "track":
-                return cached.to_resized(rows)
-            if self.params.landmarks == "file":
+                given = cached.to_resized(rows)
+                if self.params.landmarks == "file" or not (jitter := measure_jitter(given)).exceeds_motion:
+                    return given
+                self._warn_once(
+                    f"{path}: the landmarks jitter by {jitter.noise:.2f} px, more than the face moves; they are "
+                    "tracked from one frame instead (dataset_params.landmarks: file uses them)"
+                )
+            elif self.params.landmarks == "file":
                 raise ClipError(f"{path}: expected one row per frame ({len(frames)}), got {len(rows)}")
             onset = cached.to_resized(rows)[min(reference, len(rows) - 1)]
         settings = f"tracked from {reference} {onset.tolist()} {TrackingSettings()} {REVISION}"
@@ -217,7 +251,14 @@ class ClipLoader:
         if self.detector is None:
             raise ClipError(f"clip {clip.name}: expected landmarks; set dataset_params.keypoint_dir")
         detector, frame = self.detector, np.asarray(cached.frames()[reference])
-        return self.cache.compute_once(cached, f"detected on {reference}", lambda: detector(frame))
+        backend = self.params.detection_backend
+        settings = f"detected on {reference}" + ("" if backend == "face-alignment" else f" {detector_version(backend)}")
+        try:
+            return self.cache.compute_once(cached, settings, lambda: detector(frame))
+        except ValueError as error:
+            raise ClipError(
+                f"{clip.path}: frame {reference}: {error}; give landmarks in a file, or another frame or image"
+            ) from error
 
     def _action_units(self, clip: Clip, cached: CachedClip, split: str, path: Path | None) -> NDArray[np.float32]:
         params, count = self.params, len(cached)

@@ -77,7 +77,9 @@ def open_clip(path: Path) -> Clip:
         frames = natsorted((p for p in path.iterdir() if _has_suffix(p, IMAGE_SUFFIXES)), key=lambda p: p.name)
         if not frames:
             if inside := _inner_clip(path):
-                prepare = f"--mode prepare --config config/prepare-folder.yaml --set prepare_params.root_dir={path}"
+                prepare = (
+                    f"--mode prepare --config config/prepare-folder.yaml --set prepare_params.root_dir={path.parent}"
+                )
                 raise ClipError(
                     f"{path}: expected frames, found the clip {inside} one level too deep; move such clips up, or "
                     f"prepare them by {prepare}"

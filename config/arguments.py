@@ -46,6 +46,11 @@ def whole_number(text: str) -> int:
     return number
 
 
+def frame_or_auto(text: str) -> int | None:
+    """A frame, counted from 0; None for `auto`."""
+    return None if text == "auto" else whole_number(text)
+
+
 def number(text: str) -> float:
     """A finite number; its range depends on the mode that uses it."""
     value: float = _parsed(float, text, "a number")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,10 @@ class RunOptions:
         log_dir: folder in which run folders are created.
         device_ids: CUDA devices; None takes the first one, or the CPU where there is none.
         source, driving, result: face, driving clip and video of an animation without a data set.
-        reference_frame: frame of the driving clip, from 0, with the same expression as the source.
+        reference_frame: frame of the driving clip, from 0, with the same expression as the source; None takes the
+            first, or the most neutral one of `driving` if the first clearly is not.
+        crop: part of photos and videos that is animated, see `generation.photos.FaceFinder`.
+        face: number of the source's face, from 1 for the largest; None takes the largest.
         source_landmarks, driving_landmarks: landmark files of `source` and `driving`; None detects them.
         driving_au: action-unit table of `driving`; None looks for one as for clips of a data set.
         au: FACS code, for an animation without a driving clip.
@@ -32,7 +36,9 @@ class RunOptions:
     source: Path | None = None
     driving: Path | None = None
     result: Path | None = None
-    reference_frame: int = 0
+    reference_frame: int | None = None
+    crop: Literal["auto", "face", "none"] = "auto"
+    face: int | None = None
     source_landmarks: Path | None = None
     driving_landmarks: Path | None = None
     driving_au: Path | None = None

@@ -26,15 +26,16 @@ class PrepareCropParams(Section):
 class PrepareLandmarkParams(Section):
     """Origin of the 68 landmarks of the onset frame and of the other frames."""
 
-    backend: Literal["face-alignment", "files"] = "face-alignment"
-    """`face-alignment` detects landmarks on the onset frame with neural networks. `files` reads them, in pixels of the
-    release's frames, from `dir` or from the files that lie beside the clips."""
+    backend: Literal["auto", "mesh", "face-alignment", "files"] = "auto"
+    """`mesh` and `face-alignment` detect landmarks on the onset frame with neural networks: those of `mesh` are
+    installed with the program, `face-alignment` downloads 190 MB at its first use. `files` reads them, in pixels of the
+    release's frames, from `dir` or from the files that lie beside the clips. `auto` takes `mesh`."""
     dir: FilePath | None = None
     """Folder of CLIP.npy, .csv or .pts, with landmarks of the onset frame or of every frame of the release's clip; the
     .csv may be OpenFace tables (`x_0` to `y_67`)."""
     boxes: FilePath | None = None
     """CSV with the columns `clip,x0,y0,x1,y1`: bounding box of the face on the onset frame, from brows to chin and ear
-    to ear, pixels, for `face-alignment`; null: the largest detected face is used."""
+    to ear, pixels, for `mesh` and `face-alignment`; null: the largest detected face is used."""
     follow: Literal["track", "files"] = "track"
     """Landmarks of the other frames. `track` follows them from the onset frame by sub-pixel optical flow, because the
     jitter of detectors is as large as a micro-expression. `files` uses files with a row per frame without tracking."""
@@ -42,10 +43,17 @@ class PrepareLandmarkParams(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "PrepareLandmarkParams":
         if self.backend == "files" and self.boxes is not None:
-            raise ValueError("boxes: expected `backend: face-alignment`, got `files`")
-        if self.backend == "face-alignment" and (self.dir is not None or self.follow == "files"):
-            raise ValueError("backend: expected `files` together with `dir` or `follow: files`, got `face-alignment`")
+            raise ValueError("boxes: expected `backend: mesh` or `face-alignment`, got `files`")
+        if self.backend != "files" and (self.dir is not None or self.follow == "files"):
+            raise ValueError(f"backend: expected `files` together with `dir` or `follow: files`, got `{self.backend}`")
         return self
+
+    @property
+    def detection_backend(self) -> Literal["mesh", "face-alignment"] | None:
+        """Detector, or what `auto` takes; None: landmarks are read from files."""
+        if self.backend == "files":
+            return None
+        return "mesh" if self.backend == "auto" else self.backend
 
 
 class PrepareAUParams(Section):
@@ -76,7 +84,8 @@ class PrepareSplitParams(Section):
     seed: Seed = 0
     """Seed of the random choice of subjects, for `subject`."""
     test_list: FilePath | None = None
-    """Text file with one clip or subject per line, for `list`."""
+    """Text file with one clip or subject per line, or the list of the composite data set of MEGC 2019
+    (`casme2,sub01,EP02_01f,1`), for `list`."""
 
     @model_validator(mode="after")
     def _has_list(self) -> "PrepareSplitParams":
@@ -87,18 +96,24 @@ class PrepareSplitParams(Section):
 
 class PrepareParams(Section):
     data_set: Literal[
+        "casme",
         "casme2",
+        "casme-sq",
         "samm",
+        "samm-long",
         "smic-hs",
         "smic-hs-e",
         "casme3",
+        "casme3-c",
         "mmew",
         "4dme",
         "dfme",
+        "meb",
         "folder",
         "video",
     ]
-    """Data set whose layout and coding sheet are read; `folder`: folders of frames, `video`: video files."""
+    """Data set whose layout and coding sheet are read; `meb`: folders and sheet as for tvaranka/meb; `folder`: folders
+    of frames; `video`: video files."""
     root_dir: FilePath
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
@@ -111,7 +126,7 @@ class PrepareParams(Section):
     output_dir: FilePath
     """Output folder; it must be new, empty or the output of an earlier run."""
     fps: FrameRate | None = None
-    """Frames per second of loose frames; data sets and videos have their own frame rate."""
+    """Frames per second of loose frames and of `meb`; data sets and videos have their own frame rate."""
     trim: bool = True
     """Write only the frames from onset to offset, where the release gives them."""
     length: Annotated[int, Field(ge=2, le=100_000)] | None = None

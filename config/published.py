@@ -74,6 +74,8 @@ def _decisions(family: str, sections: dict[str, Any]) -> dict[str, Any]:
         settings["relative_covar"] = "driving"
     decisions |= {f"model_params.{path}": value for path, value in settings.items()}
     decisions["animate_params.normalization_params.movement_scale"] = "hull"
+    if prior != "none" or "model_params.keypoints" in decisions:
+        decisions["animate_params.remove_head_motion"] = False
     normalization = given("animate_params", "normalization_params")
     if isinstance(normalization, dict) and normalization.get("use_relative_movement") is False:
         decisions["animate_params.mode"] = "standard"

@@ -111,9 +111,12 @@ class DatasetParams(Section):
     keypoint_dir: FilePath | None = None
     """Folder of 68-landmark files, CLIP.npy, .csv or .pts (also .npz, .json, .txt, .xlsx), in pixels of the clip's own
     frames; null detects them."""
+    landmark_backend: Literal["auto", "mesh", "face-alignment"] = "auto"
+    """Detector of landmarks if `keypoint_dir` is null. `mesh`, which `auto` takes, is installed with the program and
+    needs no network access; `face-alignment` downloads 190 MB at its first use."""
     landmarks: Literal["auto", "file", "track"] = "auto"
     """`file`: one row per frame, as in the file. `track`: the first row, tracked from there by sub-pixel optical flow.
-    `auto`: `file` if the file has a row for every frame, else `track`."""
+    `auto`: `file` if the file has a row for every frame and these jitter less than the face moves, else `track`."""
     au_dir: FilePath | None = None
     """Folder of action-unit tables of OpenFace, py-feat or LibreFace: CLIP.csv (also .txt, .xlsx), or
     SPLIT/CLIP/merged_AU.csv as in MEGC2022-Generation. Rows belong to frames by the column `frame`: frames counted by
@@ -150,6 +153,11 @@ class DatasetParams(Section):
     a training pair."""
     augmentation_params: AugmentationParams = AugmentationParams()
     """Random augmentation of training pairs, applied on the training device."""
+
+    @property
+    def detection_backend(self) -> Literal["mesh", "face-alignment"]:
+        """`landmark_backend`, or what `auto` takes."""
+        return "mesh" if self.landmark_backend == "auto" else self.landmark_backend
 
 
 class ModelParams(Section):
@@ -286,8 +294,9 @@ class AnimateParams(Section):
     uses the driving keypoints directly; `avd` disentangles shape and motion with the network of `train_avd`."""
     normalization_params: NormalizationParams = NormalizationParams()
     """Details of relative movement."""
-    remove_head_motion: bool = False
-    """Remove the rigid head motion (a similarity per frame) from the driving landmarks before they are applied."""
+    remove_head_motion: Literal["auto"] | bool = "auto"
+    """Remove the rigid head motion (a similarity per frame) from the driving landmarks before they are applied, so that
+    the expression moves and nothing else. `auto`: true where clips have landmarks and `mode` is `relative`."""
     motion: Literal["landmarks", "flow"] = "landmarks"
     """Motion that is applied: `landmarks` uses the motion of the keypoints, `flow` the optical flow of the driving
     clip, registered to the source face by the landmarks (`mode: relative` only), which also covers cheeks, forehead and

@@ -5,6 +5,7 @@ names are hidden, random and never follow a link, so that several processes may 
 process, so that a later run can remove those of a process that was killed.
 """
 
+import errno
 import os
 import re
 import secrets
@@ -63,23 +64,47 @@ def replacing_folder(path: Path, remedy: str = "make room or choose another plac
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary, previous = _temporary(path), _temporary(path)
-        temporary.mkdir()
+        temporary = _temporary(path)
         try:
+            temporary.mkdir()
             yield temporary
-            if path.exists():
-                os.replace(path, previous)
-            try:
-                os.replace(temporary, path)
-            except OSError:
-                if previous.exists():
-                    os.replace(previous, path)
-                raise
+            _put_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-            shutil.rmtree(previous, ignore_errors=True)
     except OSError as error:
         raise WriteError(f"{path}: could not be written ({error.strerror or error}); {remedy}") from error
+
+
+@contextmanager
+def replacing_entries(folder: Path, remedy: str = "make room or choose another place") -> Iterator[Path]:
+    """Write several files and folders, and move them into a folder when all of them are complete.
+
+    Args:
+        folder: created if it is missing; its other entries stay.
+        remedy: as in `replacing_file`.
+    Yields:
+        An empty temporary folder for the new entries; it is removed where the block fails.
+    Raises:
+        WriteError: the disk is full or the folder is not writable.
+    """
+    place, temporary = folder, folder / temporary_name()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.mkdir()
+            yield temporary
+            for entry in sorted(temporary.iterdir()):
+                place = folder / entry.name
+                if entry.is_dir():
+                    _put_folder(entry, place)
+                else:
+                    os.replace(entry, place)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except WriteError as error:
+        raise WriteError(str(error).replace(str(temporary), str(folder))) from error
+    except OSError as error:
+        raise WriteError(f"{place}: could not be written ({error.strerror or error}); {remedy}") from error
 
 
 def write_bytes(path: Path, data: bytes, remedy: str = "make room or choose another place") -> bool:
@@ -115,11 +140,7 @@ def remove_abandoned(folder: Path) -> None:
         name = _TEMPORARY_NAME.fullmatch(entry.name)
         if name is None or name["host"] != _HOST or _is_alive(int(name["process"])):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with suppress(OSError):
-                os.unlink(entry.path)
+        _remove(entry.path)
 
 
 def _is_alive(process: int) -> bool:
@@ -134,6 +155,39 @@ def _is_alive(process: int) -> bool:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(temporary_name(path.suffix if len(path.suffix) <= 16 else ""))
+
+
+def _put_folder(new: Path, path: Path) -> None:
+    """Move a folder to the place of the one that is there, which other processes may replace at the same time.
+
+    Raises:
+        OSError: a file is there, or the folder cannot be moved.
+    """
+    if path.exists() and not path.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "a file stands where a folder is expected", str(path))
+    previous = _temporary(path)
+    try:
+        while True:
+            with suppress(FileNotFoundError):
+                os.replace(path, previous)
+            try:
+                os.replace(new, path)
+                return
+            except OSError as error:
+                if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                    raise
+                _remove(previous)  # another process has put its folder there: replace it, too
+    finally:
+        if previous.exists() and not path.exists():  # an error or a signal between the two moves
+            os.replace(previous, path)
+        _remove(previous)
+
+
+def _remove(path: Path | str) -> None:
+    """Remove a file, a link or a folder, as far as it can be."""
+    with suppress(OSError):
+        os.unlink(path)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def _flush(path: Path) -> None:

@@ -45,15 +45,25 @@ def folder_lock(folder: Path, work: str) -> Iterator[None]:
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Wait for a lock file and hold it, for the short time in which a shared file is read, changed and replaced."""
+def claimed(path: Path, *, wait: bool) -> Iterator[bool]:
+    """Hold a lock file while one process works on what it stands for, and remove the file afterwards.
+
+    Args:
+        path: lock file; missing parent folders are created.
+        wait: False does not wait for another process that holds it.
+    Yields:
+        True if this process holds it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path)
-    _acquire(lock, path)
+    lock = FileLock(path, timeout=-1 if wait else 0)
+    held = _acquire(lock, path)
     try:
-        yield
+        yield held
     finally:
-        lock.release()
+        if held:
+            with suppress(OSError):  # those who wait for a removed lock file notice it and create a new one
+                path.unlink()
+            lock.release()
 
 
 def _acquire(lock: FileLock, place: Path) -> bool:

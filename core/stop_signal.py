@@ -25,6 +25,9 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM, raised like Ctrl-C so that temporary files are removed and workers end."""
 
 
+_received: list[type[KeyboardInterrupt]] = []
+
+
 @contextmanager
 def interrupts_as_exceptions() -> Iterator[None]:
     """Raise KeyboardInterrupt on Ctrl-C and `Terminated` on SIGTERM; the second signal kills the process at once.
@@ -45,14 +48,25 @@ def interrupts_as_exceptions() -> Iterator[None]:
         for other in SIGNALS:
             repeated = other == number == signal.SIGTERM
             signal.signal(other, receive_again if repeated else signal.SIG_DFL)
-        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
+        _received.append(Terminated if number == signal.SIGTERM else KeyboardInterrupt)
+        raise_if_interrupted()
 
     previous = {number: signal.signal(number, receive) for number in SIGNALS}
     try:
         yield
     finally:
+        _received.clear()
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def raise_if_interrupted() -> None:
+    """Raise the interrupt that was received, for loops over frames and clips.
+
+    Python drops the exception of a signal that arrives inside a destructor or a callback of a library.
+    """
+    if _received:
+        raise _received[0]
 
 
 def exit_status(interrupt: KeyboardInterrupt) -> int:

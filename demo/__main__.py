@@ -101,7 +101,7 @@ def _write_gif(data: Path, animation: Path, crf: int) -> Path:
     rows: list[list[Frame]] = []
     for pair in read_pairs(data)[:GIF_PAIRS]:
         driving, result = read_frames(data / "test" / pair.driving), read_frames(animation / pair.name)
-        rows.append(side_by_side(list(driving), list(result)))
+        rows.append(list(side_by_side(list(driving), list(result))))
     length = max(len(row) for row in rows)
     padded = [row + row[-1:] * (length - len(row)) for row in rows]
     with (animation / "results.csv").open(newline="", encoding="utf-8") as file:

@@ -4,6 +4,7 @@ One parser reads all notations; blanks, case and the width of characters are ign
 left and right:
 
     AU4=2.0,AU7=1.5,L12=1        a number, a side before or after it, the intensity from 0 to 5
+                                 (2,5 is refused: a decimal comma, or AU5)
     4   4+7   L12   R2+15        CASME II
     7B   R14A   A12B   T23       SAMM: A to E are the FACS intensities 1 to 5; "A" before the number: asymmetric (both
                                  sides, one of them stronger); "T" or "B" before it: only the top or bottom lip
@@ -40,11 +41,13 @@ _UNIT = re.compile(
     r"(?: ?= ?(?P<value>[^ (?]*)(?P<late_mark> ?(?:\(K\)|\?))?)?(?=$|[ (]|[LR][0-9])",
     re.IGNORECASE,
 )
+_DECIMAL_COMMA = re.compile(r"(= ?[0-9]+),([0-9]+)(?= ?(?:$|[+,;&|) ]))(?! ?=)")
 _REFERENCE = re.compile(r"REF(?:ERENCE)?(?![A-Z])[ .:]*(?P<inner>.*)", re.IGNORECASE)
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _FACS_NUMBERS = frozenset((1, 2, *range(4, 47), *range(50, 67), 68, 69, *range(70, 75), *range(80, 86), *range(91, 99)))
 """Action units, movements of head and eyes, visibility and gross behaviour (Ekman, Friesen and Hager, FACS, 2002)."""
 _SAME_MOVEMENT = {43: 45}
+_COMMA = "\N{ARABIC DECIMAL SEPARATOR}"  # stands for a comma that may be decimal, while a code is split at commas
 _EXPECTED = "expected action units such as 4+L12B or AU4=2.0,L12=1"
 _LETTERS = "ABCDE"
 _MAX_DEPTH = 4  # nested brackets
@@ -118,6 +121,7 @@ def parse_code(
         raise ValueError(f"FACS code {_shown(text)}: {_EXPECTED}, got no code")
     if len(text) > MAX_LENGTH:
         raise ValueError(f"FACS code {_shown(text)}: expected at most {MAX_LENGTH} characters, got {len(text)}")
+    plain = _DECIMAL_COMMA.sub(rf"\1{_COMMA}\2", plain)
     reader = _CodeReader(strict=others == "error", one_choice=alternatives == "error")
     try:
         reader.read(plain)
@@ -360,6 +364,12 @@ def _unit_of(match: re.Match[str], context: CodedUnit) -> CodedUnit:
 
 
 def _parse_intensity(value: str, number: int) -> float:
+    if _COMMA in value:
+        first, second = value.split(_COMMA)
+        raise _Unusable(
+            f"AU{number}: expected a decimal point ({first}.{second}) or + between action units "
+            f"({first}+AU{second}), got '{first},{second}'"
+        )
     if not re.fullmatch(r"-?" + f"(?:{_DECIMAL.pattern})", value):
         raise _Unusable(f"AU{number}: expected a number, got {_shown(value)}")
     intensity = float(value)

@@ -1,4 +1,4 @@
-"""Reads 68 facial landmarks from files, and detects them with `face_alignment`.
+"""Reads 68 facial landmarks from files.
 
 Landmarks are xy in pixels of their own frame (integer = pixel centre), in iBUG order: 0-16 jaw, 17-26 brows, 27-35
 nose, 36-47 eyes, 48-67 mouth. Points 17-21 and 36-41 are the subject's right brow and eye, on the left of the image.
@@ -7,7 +7,6 @@ nose, 36-47 eyes, 48-67 mouth. Points 17-21 and 36-41 are the subject's right br
 from __future__ import annotations
 
 import logging
-import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -41,12 +40,6 @@ _KEYS = ("landmarks", "landmark", "points", "keypoints", "kp", "pts", "landmarks
 _MAX_PTS_BYTES = 2**20
 
 log = logging.getLogger("landmarks")
-
-WEIGHTS = {
-    "s3fd-619a316812.pth": "https://www.adrianbulat.com/downloads/python-fan/s3fd-619a316812.pth",
-    "2DFAN4-11f355bf06.pth.tar": "https://www.adrianbulat.com/downloads/python-fan/2DFAN4-11f355bf06.pth.tar",
-}
-"""Files that `face_alignment` downloads for 68 points: the face detector and the landmark network."""
 
 
 def read_landmarks(path: str | Path, notice: Callable[[str], None] = log.warning) -> NDArray[np.float64]:
@@ -166,78 +159,3 @@ def _read_pts(path: Path) -> NDArray[np.float64]:
         return np.array(points).reshape(-1, 2) - 1
     except ValueError as error:
         raise UserError(f"{path}: cannot be read as .pts landmarks: {first_line(error)}") from error
-
-
-class LandmarkDetector:
-    """Detects 68 landmarks with the networks of `face_alignment` (Bulat and Tzimiropoulos, ICCV 2017).
-
-    The package is imported, and its weights are loaded (at first use downloaded), when a detector is created.
-    """
-
-    def __init__(self, device: str = "cpu"):
-        """Load both networks.
-
-        Args:
-            device: name of a torch device: "cpu", "cuda", "cuda:1", "mps".
-        Raises:
-            RuntimeError: the package is not installed.
-            FileNotFoundError: its weights are not on this machine and cannot be downloaded, or are damaged.
-        """
-        try:
-            import face_alignment
-            from torch.hub import get_dir
-        except ImportError as error:
-            raise RuntimeError(
-                f"landmarks cannot be detected, because face_alignment cannot be imported ({error}); install it with "
-                "`pip install --no-deps face-alignment`, or use landmark files"
-            ) from error
-        folder = Path(get_dir()) / "checkpoints"
-        try:
-            # Compiling takes minutes and a C++ compiler, which does not pay for one frame per clip.
-            self._networks = face_alignment.FaceAlignment(
-                face_alignment.LandmarksType.TWO_D, device=str(device), compile=False
-            )
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise FileNotFoundError(_explain_weights(folder, error)) from error
-
-    def detect(self, image: NDArray[np.uint8], box: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
-        """Detect the landmarks of the largest face in the image.
-
-        Args:
-            image: H x W x 3 RGB or H x W grey, uint8.
-            box: x0, y0, x1, y1 of a known face, from brows to chin and ear to ear, pixels; None: search for faces.
-        Returns:
-            (68, 2) float64, xy, pixels. The resolution of the network is about 1/250 of the face's size.
-        Raises:
-            ValueError: a wrong image or box, or no face was found.
-        """
-        image = np.asarray(image)
-        if image.dtype != np.uint8 or image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] != 3):
-            raise ValueError(f"image is {image.dtype} of shape {image.shape}, expected uint8 H x W x 3 (RGB) or H x W")
-        image = np.repeat(image[..., None], 3, axis=2) if image.ndim == 2 else image
-        height, width = image.shape[:2]
-        if box is None:
-            found = [np.asarray(b, dtype=np.float64)[:4] for b in self._networks.face_detector.detect_from_image(image)]
-            if not found:
-                raise ValueError(f"no face was found in the {width} x {height} image")
-            box = max(found, key=lambda b: (b[2] - b[0]) * (b[3] - b[1]))
-        box = np.asarray(box, dtype=np.float64)
-        if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
-            raise ValueError(f"box is {box.tolist()}, expected x0, y0, x1, y1 with x0 < x1 and y0 < y1")
-        points = np.asarray(self._networks.get_landmarks_from_image(image, [box])[0], dtype=np.float64)[:, :2]
-        if points.shape != (LANDMARKS, 2) or not np.isfinite(points).all():
-            raise ValueError(f"the landmark network gave no usable points for the {width} x {height} image")
-        return points
-
-
-def _explain_weights(folder: Path, error: Exception) -> str:
-    """Message that names the missing files, their folder and the remedy."""
-    missing = [name for name in WEIGHTS if not (folder / name).is_file()]
-    problem = f"missing: {', '.join(missing)}" if missing else f"one of {', '.join(WEIGHTS)} may be damaged"
-    links = " and ".join(WEIGHTS[name] for name in (missing or WEIGHTS))
-    return (
-        f"the weights of face_alignment could not be loaded from {folder} "
-        f"({problem}; {type(error).__name__}: {error}). "
-        f"Without network, download {links} elsewhere and copy them into that folder (the environment variable "
-        "TORCH_HOME moves it), or use landmark files"
-    )

@@ -4,7 +4,6 @@ Legend: T frames.
 """
 
 import logging
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from config.sections import DatasetParams
 from errors import UserError
 from faces.action_unit_tables import ACTION_UNITS, read_table
 from faces.action_units import TableRules, clip_action_units
-from faces.facs import MAX_INTENSITY, intensity_curves, parse_code
+from faces.facs import MAX_FRAMES, MAX_INTENSITY, intensity_curves, parse_code
+from generation.limits import check_fps
 
 COLUMNS = ("source", "au", "onset", "apex", "offset")
 
@@ -41,6 +41,7 @@ class CodedClip:
         onset, offset: frames, empty for curves.
         fps: frames per second; None takes the source's or the config's.
         name: of its folder of results.
+        named: True if the list gives the name.
     """
 
     source: Clip
@@ -50,6 +51,7 @@ class CodedClip:
     offset: int | str
     fps: float | None
     name: str
+    named: bool
 
 
 def code_curves(
@@ -136,12 +138,12 @@ def _coded_clip(
         curves = code_curves(code, onset, apex, offset, frames, intensity, notice)
         times = onset, offset
     fps = _number(row, "fps", float) if row.get("fps") else fps
-    if fps is not None and not 0 < fps < math.inf:
-        raise ValueError(f"fps: expected frames per second, got {fps:g}")
+    if fps is not None:
+        check_fps(fps, "fps")
     name = row.get("name") or re.sub(r"[^\w.+=-]+", "_", f"{Path(code).stem if table else code}-{source.label}")
     if not re.fullmatch(r"[\w+=-][\w.+=-]*", name):
         raise ValueError(f"name: expected letters, digits and any of _ . + = -, got {name!r}")
-    return CodedClip(source, code, curves, *times, fps, name)
+    return CodedClip(source, code, curves, *times, fps, name, bool(row.get("name")))
 
 
 def _number(row: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> Any:
@@ -154,8 +156,10 @@ def _number(row: Mapping[str, str], name: str, kind: Callable[[str], Any]) -> An
 def _table_curves(path: Path, rules: TableRules) -> NDArray[np.float32]:
     """(T, 17, 2) of a table; T follows from its first and last frame number, or from its rows where it has none."""
     table = read_table(path, rules.min_confidence)
-    numbers = None
+    numbers, length = None, len(table.values)
     if table.numbers is not None and len(table.numbers):
-        numbers = range(int(table.numbers.min()), int(table.numbers.max()) + 1)
-    length = len(table.values) if numbers is None else len(numbers)
+        first, last = int(table.numbers.min()), int(table.numbers.max())
+        numbers, length = range(first, last + 1), last + 1 - first
+    if length > MAX_FRAMES:
+        raise ValueError(f"{path}: expected at most {MAX_FRAMES} frames, got {length}; is a frame number mistaken?")
     return clip_action_units(table, length, frame_numbers=numbers, rules=rules)

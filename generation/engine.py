@@ -22,6 +22,8 @@ from config.sections import AnimateParams
 from errors import UserError
 from faces.alignment import fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
+from generation.changes import Change, Rest, changes_since, rest_of
+from generation.limits import check_generated
 from modules.geometry import transfer_motion
 from modules.model import Condition, Motion, MotionModel
 
@@ -33,10 +35,12 @@ class Generated:
     Attributes:
         frame: uint8 (H, W, 3).
         keypoints: (N, 2) of the applied motion, xy in [-1, 1].
+        change: since the source at rest, where asked for.
     """
 
     frame: Frame
     keypoints: NDArray[np.float32]
+    change: Change | None = None
 
 
 class EncodedSource(NamedTuple):
@@ -46,11 +50,13 @@ class EncodedSource(NamedTuple):
         image: (1, 3, H, W) in [0, 1].
         encoded: from `MotionModel.encode`.
         motion: from `MotionModel.motion`.
+        rest: the source generated without motion, where changes are asked for.
     """
 
     image: Tensor
     encoded: Any
     motion: Motion
+    rest: Rest | None = None
 
 
 class Engine:
@@ -69,7 +75,13 @@ class Engine:
         self.batch_size = batch_size
 
     def animate(
-        self, source: LoadedClip, driving: LoadedClip, params: AnimateParams, *, reference: int = 0
+        self,
+        source: LoadedClip,
+        driving: LoadedClip,
+        params: AnimateParams,
+        *,
+        reference: int = 0,
+        changes: bool = False,
     ) -> Iterator[Generated]:
         """Animate a source face with the movement of a driving clip.
 
@@ -78,17 +90,27 @@ class Engine:
             driving: clip of T frames.
             params: the config section `animate_params`.
             reference: driving frame, from 0, with the same expression as the source.
+            changes: return the change of every frame since the source at rest, too.
         Yields:
             T frames of the source.
         Raises:
             UserError: the family or its data do not support what `params` ask for.
+            ClipError: a value that is not finite was generated.
         """
         transferred = self._transferred_landmarks(source, driving, params, reference)
         steadied = None if transferred is not None else self._steadied_landmarks(driving, params, reference)
         flow_of_frame = self._dense_transfer(source, driving, params, reference)
+        still = self._removes_head_motion(driving, params)
         with torch.inference_mode(), self.fabric.autocast():
             face = self._encode(source)
-            initial = self._motion(driving, slice(reference, reference + 1))
+            first = slice(reference, reference + 1)
+            initial = self._motion(driving, first)
+            if changes:
+                rest = face.motion
+                if params.mode == "relative" and transferred is None:
+                    rest = self.model.relative(rest, initial, initial, params.mode, params.normalization_params)
+                condition = self._condition(driving, first, reference)
+                face = self._with_rest(face, rest, condition, takes_flow=flow_of_frame is not None)
             for part in self._parts(len(driving)):
                 if transferred is not None:
                     motion = self._motion_to_landmarks(face.image, transferred[part])
@@ -96,14 +118,19 @@ class Engine:
                     landmarks = None if steadied is None else self._tensor(steadied[part])
                     moved = self._motion(driving, part, landmarks)
                     motion = self.model.relative(face.motion, moved, initial, params.mode, params.normalization_params)
-                condition = self._condition(driving, part, reference)
+                condition = replace(self._condition(driving, part, reference), head_is_still=still)
                 if flow_of_frame is not None:
                     flow = np.stack([flow_of_frame(t) for t in range(part.start, part.stop)])
                     condition = replace(condition, flow=self._tensor(flow))
-                yield from self._generate(face, motion, condition)
+                yield from self._generate(face, motion, condition, f"{source.name} driven by {driving.name}", part)
 
     def animate_landmarks(
-        self, source: LoadedClip, landmarks: NDArray[np.float64], action_units: NDArray[np.float32]
+        self,
+        source: LoadedClip,
+        landmarks: NDArray[np.float64],
+        action_units: NDArray[np.float32],
+        *,
+        changes: bool = False,
     ) -> Iterator[Generated]:
         """Move a source face to given landmarks, for families whose motion comes from landmarks only.
 
@@ -111,22 +138,34 @@ class Engine:
             source: clip whose first frame is the source face.
             landmarks: (T, 68, 2), pixels of the source's own first frame.
             action_units: (T, 17, 2) in [0, 1]; those of frame 0 are the source's.
+            changes: return the change of every frame since the source at rest, too.
         Yields:
             T frames of the source.
+        Raises:
+            ClipError: a value that is not finite was generated.
         """
         moved = source.to_units(source.cached.from_own(landmarks))
         with torch.inference_mode(), self.fabric.autocast():
             face = self._encode(source)
+            if changes:
+                condition = Condition(au_diff=self._tensor(action_units[:1] * 0))
+                face = self._with_rest(face, face.motion, condition, takes_flow=False)
             for part in self._parts(len(moved)):
                 condition = Condition(au_diff=self._tensor(action_units[part] - action_units[0]))
-                yield from self._generate(face, self._motion_to_landmarks(face.image, moved[part]), condition)
+                motion = self._motion_to_landmarks(face.image, moved[part])
+                yield from self._generate(face, motion, condition, source.name, part)
 
     def reconstruct(self, clip: LoadedClip) -> Iterator[Generated]:
-        """Generate a clip from its first frame and the motion of each frame; yields T frames."""
+        """Generate a clip from its first frame and the motion of each frame; yields T frames.
+
+        Raises:
+            ClipError: a value that is not finite was generated.
+        """
         with torch.inference_mode(), self.fabric.autocast():
             face = self._encode(clip)
             for part in self._parts(len(clip)):
-                yield from self._generate(face, self._motion(clip, part), self._condition(clip, part, 0))
+                motion, condition = self._motion(clip, part), self._condition(clip, part, 0)
+                yield from self._generate(face, motion, condition, clip.name, part)
 
     # --- landmarks and flow of the driving clip ----------------------------------------------------------------------
 
@@ -143,7 +182,7 @@ class Engine:
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         driven = driving.cached.to_own(driving.landmarks)
-        if params.remove_head_motion:
+        if self._removes_head_motion(driving, params):
             driven = remove_head_motion(driven, reference)
         shapes = source.cached.to_own(source.landmarks[:1]), driven, driven[reference : reference + 1]
         scaling = params.normalization_params.scaling
@@ -151,12 +190,20 @@ class Engine:
         return source.to_units(source.cached.from_own(moved.numpy()))
 
     @staticmethod
-    def _steadied_landmarks(driving: LoadedClip, params: AnimateParams, reference: int) -> NDArray[np.float32] | None:
+    def _removes_head_motion(driving: LoadedClip, params: AnimateParams) -> bool:
+        """The setting `remove_head_motion`, or what `auto` takes."""
+        if params.remove_head_motion == "auto":
+            return driving.landmarks is not None and params.mode == "relative"
+        return params.remove_head_motion
+
+    def _steadied_landmarks(
+        self, driving: LoadedClip, params: AnimateParams, reference: int
+    ) -> NDArray[np.float32] | None:
         """Landmarks of the driving clip without head motion, in network units; None if head motion is not removed.
 
         For families whose motion comes from landmarks and image.
         """
-        if not params.remove_head_motion:
+        if not self._removes_head_motion(driving, params):
             return None
         if driving.landmarks is None or params.mode != "relative":
             raise UserError("animate_params.remove_head_motion: expected `mode: relative` and landmark keypoints")
@@ -173,11 +220,11 @@ class Engine:
             raise UserError("animate_params.motion: flow: expected `mode: relative` and a model that takes it")
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
-        frames, landmarks = driving.cached.frames(), driving.landmarks
+        landmarks = driving.landmarks
         height, width = source.cached.frames().shape[1:3]
         aspect = driving.cached.pixel_size
         dense = DenseTransfer(
-            frames[reference],
+            driving.cached.frames()[reference],
             landmarks[reference],
             source.landmarks[0],
             (height, width),
@@ -185,10 +232,11 @@ class Engine:
             source_aspect=source.cached.pixel_size,
         )
         half = (np.array([width, height]) - 1) / 2
+        removes_head = self._removes_head_motion(driving, params)
 
         def flow_of_frame(index: int) -> NDArray[np.float32]:
             head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
-            moved = dense.follow(frames[index], head, keep_head=not params.remove_head_motion)
+            moved = dense.follow(driving.cached.frames()[index], head, keep_head=not removes_head)
             return (moved / half).astype(np.float32)
 
         return flow_of_frame
@@ -201,13 +249,27 @@ class Engine:
         image, landmarks = self._images(source, first), self._landmarks(source, first)
         return EncodedSource(image, self.model.encode(image, landmarks), self.model.motion(image, landmarks))
 
-    def _generate(self, face: EncodedSource, motion: Motion, condition: Condition) -> Iterator[Generated]:
-        """Generate a batch and yield its frames."""
-        prediction = self.model.generate(face.encoded, face.motion, motion, condition)["prediction"]
-        frames = (prediction.float().clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        keypoints = motion[self.model.keypoint_name].float().cpu().numpy()
-        for frame, points in zip(frames, keypoints, strict=True):
-            yield Generated(frame, points)
+    def _with_rest(
+        self, face: EncodedSource, motion: Motion, condition: Condition, *, takes_flow: bool
+    ) -> EncodedSource:
+        """The source together with what is generated for it at rest; motion and condition are those of rest."""
+        if takes_flow:
+            height, width = face.image.shape[2:]
+            condition = replace(condition, flow=face.image.new_zeros(1, height, width, 2))
+        return face._replace(rest=rest_of(self.model.generate(face.encoded, face.motion, motion, condition)))
+
+    def _generate(
+        self, face: EncodedSource, motion: Motion, condition: Condition, clip: str, part: slice
+    ) -> Iterator[Generated]:
+        """Generate a batch and yield its frames; `clip` and `part` name them in messages."""
+        generated = self.model.generate(face.encoded, face.motion, motion, condition)
+        prediction = generated["prediction"].float()
+        points = motion[self.model.keypoint_name].float()
+        check_generated(self.model, prediction, points, clip, part.start)
+        frames = (prediction.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        changes = [None] * len(frames) if face.rest is None else changes_since(face.rest, generated)
+        for image, keypoints, change in zip(frames, points.cpu().numpy(), changes, strict=True):
+            yield Generated(image, keypoints, change)
 
     def _motion(self, clip: LoadedClip, part: slice, landmarks: Tensor | None = None) -> Motion:
         """Motion of some frames of a clip, with its own landmarks if none are given."""
@@ -227,6 +289,7 @@ class Engine:
         return Condition(au_diff=self._tensor(clip.action_units[part] - clip.action_units[reference]))
 
     def _images(self, clip: LoadedClip, part: slice) -> Tensor:
+        # The memory map is opened anew each time: one that stays open keeps every page that was read in memory.
         frames = torch.from_numpy(np.array(clip.cached.frames()[part]))
         return self.fabric.to_device(frames).permute(0, 3, 1, 2).float() / 255
 

@@ -9,7 +9,6 @@ Legend: T frames.
 
 import hashlib
 import logging
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -29,10 +28,12 @@ from faces.facs import MAX_INTENSITY
 from generation.batch import Batch, content_hash
 from generation.code_list import CodedClip, code_curves, read_code_list
 from generation.engine import Engine
-from generation.results import ANIMATION_COLUMNS, check_result, read_result, write_result, write_single
+from generation.limits import check_fps
+from generation.photos import FaceFinder
+from generation.results import ANIMATION_COLUMNS, check_result, frame_rate_of, read_result, write_result, write_single
 from generation.setup import animation_settings, make_engine, make_loader, result_folder
 from logger import log_to_file
-from output.contact_sheet import MAX_ROWS, SheetRow, write_contact_sheet
+from output.contact_sheet import SheetRow, write_batch_sheet
 
 log = logging.getLogger("animate")
 
@@ -70,12 +71,17 @@ def _check_options(options: RunOptions) -> None:
     for field in required:
         if getattr(options, field) is None:
             raise UserError(f"--{field} is required with {name}")
+    if options.au is None and options.face is not None:
+        raise UserError("--au-list and --face: expected one of them, got both")
     if options.reference_frame:
         raise UserError(f"{name} and --reference-frame: expected one of them, got both")
     if options.result is not None:
         check_result(options.result)
-    if options.fps is not None and not 0 < options.fps < math.inf:
-        raise UserError(f"--fps: expected frames per second, got {options.fps:g}")
+    if options.fps is not None:
+        try:
+            check_fps(options.fps, "--fps")
+        except ValueError as error:
+            raise UserError(str(error)) from error
     if not 0 <= options.au_intensity <= MAX_INTENSITY:
         raise UserError(f"--au-intensity: expected 0 to 5, got {options.au_intensity:g}")
 
@@ -118,10 +124,12 @@ def _animate_code(config: Config, options: RunOptions) -> None:
         raise UserError(f"--au: {error}") from error
     engine, _ = _make_engine(config, options)
     loader = make_loader(config, engine)
-    face = loader.load(open_clip(source), landmark_file=options.source_landmarks, action_units=False)
-    fps = options.fps or loader.fps(face)
-    generated = engine.animate_landmarks(face, _displaced(face, curves), curves)
-    write_single(result, generated, fps, config.animate_params.crf)
+    finder = FaceFinder(loader, str(engine.fabric.device), options.crop, needs_landmarks=True)
+    photo = finder.load_photo(open_clip(source), options.source_landmarks, options.face)
+    face = photo.face
+    fps = options.fps or frame_rate_of(loader, face)
+    generated = engine.animate_landmarks(face, _displaced(face, curves), curves, changes=photo.is_cropped)
+    write_single(result, photo.paste_back(generated), fps, config.animate_params.crf)
 
 
 # --- a list of codes --------------------------------------------------------------------------------------------------
@@ -149,6 +157,11 @@ class CodeJob:
         return self.coded.name
 
     @property
+    def identity(self) -> dict[str, str]:
+        """Source and code, of which several rows may make the same name; nothing where the list gives the name."""
+        return {} if self.coded.named else {"source": self.face.name, "au": self.coded.code}
+
+    @property
     def inputs(self) -> str:
         """Hashes of the face and of its movement, and the frame rate."""
         movement = hashlib.sha256(self.landmarks.tobytes() + self.coded.curves.tobytes()).hexdigest()
@@ -166,7 +179,7 @@ def _animate_list(config: Config, options: RunOptions, path: Path) -> None:
         if one.source.path not in faces:
             faces[one.source.path] = loader.load(one.source, "test", action_units=False)
         face = faces[one.source.path]
-        return CodeJob(one, face, _displaced(face, one.curves), one.fps or loader.fps(face))
+        return CodeJob(one, face, _displaced(face, one.curves), one.fps or frame_rate_of(loader, face))
 
     with log_to_file(folder):
         batch = Batch(folder, ANIMATION_COLUMNS, [weights, *animation_settings(config)])
@@ -177,13 +190,15 @@ def _animate_list(config: Config, options: RunOptions, path: Path) -> None:
             title="animating",
             skip_bad=config.dataset_params.on_bad_clip == "skip",
         )
-        rows = [_sheet_row(folder, job, row) for i, (job, row) in enumerate(finished) if i < MAX_ROWS]
-        write_contact_sheet(folder / "contact_sheet.png", rows)
+        write_batch_sheet(
+            folder / "contact_sheet.png",
+            ((clip.number, partial(_sheet_row, folder, clip.job, clip.row)) for clip in finished),
+        )
 
 
 def _generate(config: Config, engine: Engine, job: CodeJob, folder: Path) -> dict[str, Any]:
     """Generate one clip and write it; returns its row of `results.csv`."""
-    generated = list(engine.animate_landmarks(job.face, job.landmarks, job.coded.curves))
+    generated = engine.animate_landmarks(job.face, job.landmarks, job.coded.curves)
     row = write_result(folder, generated, job.fps, config.animate_params, 0)
     coded = job.coded
     return {

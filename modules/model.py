@@ -33,10 +33,12 @@ class Condition:
             half of the subject's face.
         flow: (B, H, W, 2) displacement of every pixel of the source, xy, in normalised units (1 = half the frame's
             width or height).
+        head_is_still: True if head motion was removed, so that what is left of it is an error of its estimate.
     """
 
     au_diff: Tensor | None = None
     flow: Tensor | None = None
+    head_is_still: bool = False
 
 
 class MotionModel(Trainable, ABC):

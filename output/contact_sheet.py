@@ -1,15 +1,15 @@
 """Contact sheets: onset, apex and their difference, one row per generated clip."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import imageio.v3 as iio
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from clips.reading import Frame
 from core.files import replacing_file
+from errors import printable
 from output.video import difference_image, resize_to_height
 
 MAX_ROWS = 20  # at most this many clips per sheet, the first of a list
@@ -30,6 +30,16 @@ class SheetRow:
     driving: tuple[Frame, ...] | None = None
 
 
+def write_batch_sheet(path: Path, clips: Iterable[tuple[int, Callable[[], SheetRow]]]) -> None:
+    """Write the sheet of a batch, whose clips need not be finished in the order of their list.
+
+    Args:
+        clips: position in the list, from 0, and a function that makes the row, called when the clip is finished.
+    """
+    rows = {number: make_row() for number, make_row in clips if number < MAX_ROWS}
+    write_contact_sheet(path, [row for _, row in sorted(rows.items())])
+
+
 def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256) -> None:
     """Write a `contact_sheet` as PNG; without rows no file is written.
 
@@ -40,7 +50,7 @@ def write_contact_sheet(path: Path, rows: Sequence[SheetRow], *, size: int = 256
         return
     sheet = contact_sheet(rows, size=size)
     with replacing_file(path) as temporary:
-        iio.imwrite(temporary, sheet, extension=".png")
+        Image.fromarray(sheet).save(temporary, format="PNG")
 
 
 def contact_sheet(rows: Sequence[SheetRow], *, size: int) -> Frame:
@@ -70,6 +80,7 @@ def _onset_apex_difference(onset: Frame, apex: Frame, size: int) -> list[Frame]:
 
 
 def _text_strip(text: str) -> Frame:
+    text = printable(text)
     font = ImageFont.load_default(18)
     page = Image.new("RGB", (int(font.getlength(text)) + 8, 26), "white")
     ImageDraw.Draw(page).text((4, 2), text, "black", font)

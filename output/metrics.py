@@ -21,7 +21,9 @@ def image_metrics(truth: Sequence[NDArray[np.uint8]], frames: Sequence[NDArray[n
         truth, frames: T frames each, uint8 (H, W, 3). NaN for clips of one frame.
     """
     rows = []
-    for true, frame in list(zip(truth, frames, strict=True))[1:]:
+    for number, (true, frame) in enumerate(zip(truth, frames, strict=True)):
+        if not number:
+            continue
         l1 = np.abs(true.astype(np.float64) - frame).mean() / 255
         # scikit-image has no annotations
         psnr = peak_signal_noise_ratio(true, frame) if l1 else np.inf  # type: ignore[no-untyped-call]

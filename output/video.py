@@ -1,19 +1,24 @@
-"""Writers of PNG frames, MP4 and GIF; no file or folder appears under its final name before it is complete."""
+"""Writers of PNG frames, MP4 and GIF; no file or folder appears under its final name before it is complete.
+
+Frames are written as they come and read again where they are needed, so that memory does not grow with the clip.
+"""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import overload
 
 import av
-import imageio.v3 as iio
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from clips.reading import Frame
 from core.files import replacing_file, replacing_folder
+from core.stop_signal import raise_if_interrupted
 from errors import UserError
+from output.gif import write_gif
 
 MAX_GIF_FPS = 50  # browsers slow down GIFs with a delay below two hundredths of a second
 DIFFERENCE_GAIN = 5.0  # a movement of one pixel changes a frame by a few grey levels only
@@ -21,17 +26,73 @@ _REMEDY = "make room or choose another result"
 _FRAME_NAME = re.compile(r"\d{4,}\.png")
 
 
-def write_frames(folder: Path, frames: Iterable[Frame]) -> None:
+class FrameSequence(Sequence[Frame]):
+    """Frames that are made or read one at a time, each time they are asked for.
+
+    Args:
+        length: number of frames.
+        read: returns the frame of a number from 0, uint8 (H, W, 3).
+    """
+
+    def __init__(self, length: int, read: Callable[[int], Frame]):
+        self._numbers = range(length)
+        self._read = read
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Frame: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> "FrameSequence": ...
+
+    def __getitem__(self, index: int | slice) -> "Frame | FrameSequence":
+        if isinstance(index, slice):
+            numbers = self._numbers[index]
+            return FrameSequence(len(numbers), lambda i: self._read(numbers[i]))
+        return self._read(self._numbers[index])
+
+
+def check_frame_folder(folder: Path) -> None:
+    """Check that a folder of frames may be created or replaced.
+
+    Raises:
+        UserError: it is a file, or holds other files.
+    """
+    if not folder.is_dir():
+        if folder.exists():
+            raise UserError(f"{folder}: expected a folder of frames, got a file; move it or choose another result")
+    elif other := [p.name for p in folder.iterdir() if not _FRAME_NAME.fullmatch(p.name)]:
+        raise UserError(f"{folder}: holds {other[0]}, which is not a generated frame; move it or choose another result")
+
+
+def write_frames(folder: Path, frames: Iterable[Frame]) -> FrameSequence:
     """Write frames as `0000.png`, `0001.png`, ...; an existing folder of frames is replaced.
 
+    Returns:
+        The written frames.
     Raises:
         UserError: the folder holds other files, or the disk is full.
     """
-    if folder.exists() and (other := [p.name for p in folder.iterdir() if not _FRAME_NAME.fullmatch(p.name)]):
-        raise UserError(f"{folder}: holds {other[0]}, which is not a generated frame; move it or choose another result")
+    check_frame_folder(folder)
+    count = 0
     with replacing_folder(folder, _REMEDY) as temporary:
-        for number, frame in enumerate(frames):
-            iio.imwrite(temporary / f"{number:04d}.png", frame, compress_level=1)
+        for frame in frames:
+            raise_if_interrupted()
+            Image.fromarray(frame).save(frame_path(temporary, count), compress_level=1)
+            count += 1
+    return written_frames(folder, count)
+
+
+def written_frames(folder: Path, count: int) -> FrameSequence:
+    """Frames of a folder that `write_frames` wrote."""
+    return FrameSequence(count, lambda number: _read_png(frame_path(folder, number)))
+
+
+def frame_path(folder: Path, number: int) -> Path:
+    """File of a frame, counted from 0."""
+    return folder / f"{number:04d}.png"
 
 
 def write_video(path: Path, frames: Sequence[Frame], fps: float, *, crf: int) -> Path:
@@ -53,7 +114,7 @@ def write_video(path: Path, frames: Sequence[Frame], fps: float, *, crf: int) ->
         if slowdown > 1.05:
             path = path.with_name(f"{path.stem}_slow{slowdown:.3g}x.gif")
         with replacing_file(path, _REMEDY) as temporary:
-            _write_gif(temporary, frames, delay)
+            write_gif(temporary, frames, delay)
     elif path.suffix.lower() == ".mp4":
         with replacing_file(path, _REMEDY) as temporary:
             _write_mp4(temporary, frames, fps, crf)
@@ -72,17 +133,25 @@ def write_array(path: Path, array: NDArray[np.generic]) -> None:
         np.save(temporary, array)
 
 
-def side_by_side(driving: Sequence[Frame], result: Sequence[Frame]) -> list[Frame]:
+def side_by_side(driving: Sequence[Frame], result: Sequence[Frame]) -> FrameSequence:
     """Join frames as `driving | result | difference`; the difference is that to the first result frame, times 5.
 
     Args:
         driving: T frames of any size; scaled to the height of the result.
         result: T frames (H, W, 3).
+    Raises:
+        ValueError: they differ in number.
     """
-    return [
-        np.concatenate([resize_to_height(drive, len(frame)), frame, difference_image(result[0], frame)], axis=1)
-        for drive, frame in zip(driving, result, strict=True)
-    ]
+    if len(driving) != len(result):
+        raise ValueError(f"expected as many driving as result frames, got {len(driving)} and {len(result)}")
+    first = result[0]
+
+    def joined(number: int) -> Frame:
+        frame = result[number]
+        drive = resize_to_height(driving[number], len(frame))
+        return np.concatenate([drive, frame, difference_image(first, frame)], axis=1)
+
+    return FrameSequence(len(result), joined)
 
 
 def resize_to_height(frame: Frame, height: int) -> Frame:
@@ -110,16 +179,12 @@ def _write_mp4(path: Path, frames: Sequence[Frame], fps: float, crf: int) -> Non
         stream.pix_fmt = "yuv420p"
         stream.options = {"crf": str(crf), "preset": "medium"}
         for frame in frames:
+            raise_if_interrupted()
             padded = np.pad(frame, padding, mode="edge")
             container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
         container.mux(stream.encode())
 
 
-def _write_gif(path: Path, frames: Sequence[Frame], delay: int) -> None:
-    """Write a GIF with one palette and no dithering; both would flicker more than a micro-expression moves."""
-    sample = [frames[i] for i in np.linspace(0, len(frames) - 1, min(len(frames), 8)).round().astype(int)]
-    palette = Image.fromarray(np.concatenate(sample)).quantize(256, method=Image.Quantize.MEDIANCUT)
-    images = [Image.fromarray(f).quantize(palette=palette, dither=Image.Dither.NONE) for f in frames]
-    images[0].save(
-        path, format="GIF", save_all=True, append_images=images[1:], duration=delay * 10, loop=0, optimize=False
-    )
+def _read_png(path: Path) -> Frame:
+    with Image.open(path) as image:
+        return np.asarray(image)

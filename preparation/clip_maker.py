@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from clips.crop import place_crop
 from clips.reading import ClipError, Frame, open_clip, read_frames
 from config.preparation import PrepareParams
 from errors import UserError, failure_of_machine, first_line
@@ -20,7 +21,6 @@ from faces.tracking import track
 from preparation.action_units import ActionUnits, coded_curves, imported_table, table_text
 from preparation.clip_state import STAGES, State
 from preparation.clip_task import ClipTask
-from preparation.crop import place_crop
 from preparation.failures import MAKING_FAILURES, UnreadableInput, is_unread, may_pass, reason_of
 from preparation.onset import landmark_rows
 from preparation.prepared_folder import PreparedFolder

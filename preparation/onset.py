@@ -14,7 +14,8 @@ from clips.files import find_landmarks, read_list
 from clips.reading import ClipError, Frame
 from config.preparation import PrepareLandmarkParams
 from errors import UserError
-from faces.landmarks import LandmarkDetector, read_landmarks
+from faces.landmark_detection import Backend, LandmarkDetector, detector_version, load_landmark_detector
+from faces.landmarks import read_landmarks
 from parsing.tables import to_number
 from preparation.clip_record import ClipRecord
 
@@ -70,17 +71,24 @@ def read_boxes(path: Path) -> dict[str, Box]:
 
 
 class OnsetDetector:
-    """The `face_alignment` networks, applied to one frame per clip.
+    """A landmark detector, applied to one frame per clip.
 
     Args:
-        device: returns the name of a torch device; called when the networks are loaded.
+        backend: the detector.
+        device: returns the name of a torch device; called if the backend needs one, when the networks are loaded.
         boxes: known faces, by name of the clip; None: the largest face of the frame is used.
     """
 
-    def __init__(self, device: Callable[[], str], boxes: dict[str, Box] | None):
+    def __init__(self, backend: Backend, device: Callable[[], str], boxes: dict[str, Box] | None):
+        self.backend: Backend = backend
         self.device = device
         self.boxes = boxes
         self._detector: LandmarkDetector | None = None
+
+    @property
+    def version(self) -> str:
+        """Text that changes whenever the detector gives other landmarks."""
+        return detector_version(self.backend)
 
     def load(self) -> LandmarkDetector:
         """Load the networks at the first call, and return them.
@@ -90,7 +98,7 @@ class OnsetDetector:
         """
         if self._detector is None:
             try:
-                self._detector = LandmarkDetector(self.device())
+                self._detector = load_landmark_detector(self.backend, self.device)
             except (RuntimeError, FileNotFoundError) as error:
                 raise UserError(str(error)) from error
         return self._detector

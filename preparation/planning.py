@@ -67,7 +67,7 @@ class Planner:
         else:
             assert self.detector is not None, "without a detector there are files"
             boxes = self.detector.boxes
-            key = hash_values(at, frame, "face-alignment", boxes and boxes.get(record.name))
+            key = hash_values(at, frame, self.detector.version, boxes and boxes.get(record.name))
         state = self.prepared.load_state(record.name)
         known = state.get("onset", {})
         if known.get("key") != key:
@@ -91,7 +91,11 @@ class Planner:
             return rows[at if len(rows) > 1 else 0]
         assert self.detector is not None, "without a detector there are files"
         frame = next(source_frames(record, range(at, at + 1)))
-        return self.detector.detect(record.name, frame)
+        try:
+            return self.detector.detect(record.name, frame)
+        except ValueError as error:
+            place = record.frames[at] if record.frames else f"frame {at} of {record.source}"
+            raise ValueError(f"{place}: {error}") from error.__cause__  # without a cause, it is final (`may_pass`)
 
 
 def _rows(file: Path, record: ClipRecord) -> NDArray[np.float64]:

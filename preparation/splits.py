@@ -3,6 +3,7 @@
 Subjects are compared without case and zero padding: s3 and s03 are one person.
 """
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Literal, Protocol
@@ -39,6 +40,10 @@ MEGC_DRIVING = (
 surprise. They are ordinary clips of these data sets."""
 
 
+_COMPOSITE = frozenset({"casme2", "samm", "smic"})
+"""Data sets of the composite of MEGC 2019, as its list names them; `smic` is SMIC-HS."""
+
+
 def by_list(clips: Sequence[LabelledClip], test: Collection[str]) -> Splits:
     """Test the listed clips and subjects, train on the others.
 
@@ -53,6 +58,30 @@ def by_list(clips: Sequence[LabelledClip], test: Collection[str]) -> Splits:
         raise UserError(f"expected names of clips or subjects to test, got {_shortened(unknown)}")
     tested = {normalised_name(name) for name in test if name not in names}
     return _split(clips, (c.name for c in clips if c.name in test or normalised_name(c.subject) in tested))
+
+
+def composite_clips(lines: Sequence[str], clips: Sequence[LabelledClip]) -> tuple[list[str], list[str]] | None:
+    """Find the clips of a list like that of the composite data set of MEGC 2019: `casme2,sub01,EP02_01f,1`.
+
+    Args:
+        lines: data set, subject, clip, and more; a header is ignored.
+    Returns:
+        Names of the clips as they are here, those of the list for absent clips; and the data sets of which there is no
+        clip, whose lines are left out. None if the lines have another form.
+    """
+    rows = [re.split(r"\s*[,;\t]\s*", line.strip()) for line in lines]
+    rows = rows[1:] if rows and rows[0][0].casefold() not in _COMPOSITE else rows
+    if not rows or any(len(row) < 3 or row[0].casefold() not in _COMPOSITE for row in rows):
+        return None
+    here = {normalised_name(clip.name): clip.name for clip in clips}
+    found: dict[str, list[str]] = {}
+    absent: dict[str, list[str]] = {}
+    for data_set, subject, clip, *_ in rows:
+        name = f"{subject}_{clip}" if data_set.casefold() == "casme2" else clip
+        known = here.get(normalised_name(name))
+        (found if known else absent).setdefault(data_set, []).append(known or name)
+    names = [name for data_set in found for name in (*found[data_set], *absent.get(data_set, ()))]
+    return names, [data_set for data_set in absent if data_set not in found]
 
 
 def by_subject(clips: Sequence[LabelledClip], share: float, *, seed: int = 0) -> Splits:

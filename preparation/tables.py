@@ -1,25 +1,22 @@
 """The tables `clips.csv` and `pairs.csv` of prepared clips."""
 
 import csv
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from clips.crop import Crop
 from config.preparation import PrepareParams
 from core.files import write_text
 from output.result_table import csv_text
+from parsing.cells import plain_cell
 from preparation.clip_record import Remark
 from preparation.clip_state import State
 from preparation.clip_task import ClipTask
-from preparation.crop import Crop
 from preparation.prepared_folder import PreparedFolder, hash_values
 from preparation.timing import Timing
-
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 
 COLUMNS = (
     "name",
@@ -91,9 +88,7 @@ class PreparedClip:
 
 def write_tables(clips: Sequence[PreparedClip], prepared: PreparedFolder) -> None:
     """Write `clips.csv` and `pairs.csv`, unless they have the same content already."""
-    rows = [{name: harmless_cell(value) for name, value in clip.row.items()} for clip in clips]
-    write_text(prepared.path / "clips.csv", csv_text(COLUMNS, rows))
-    # Names of clips may begin with a hyphen, but have no character that calls anything in a spreadsheet.
+    write_text(prepared.path / "clips.csv", csv_text(COLUMNS, [clip.row for clip in clips]))
     write_text(prepared.path / "pairs.csv", csv_text(("source", "driving"), pair_rows(clips)))
 
 
@@ -104,24 +99,12 @@ def read_table(prepared: PreparedFolder) -> dict[str, dict[str, str]]:
             rows = [row for row in csv.DictReader(file) if set(row) == set(COLUMNS) and None not in row.values()]
     except (OSError, ValueError, csv.Error):
         return {}
-    return {row["name"]: {name: original_cell(cell) for name, cell in row.items()} for row in rows}
+    return {row["name"]: {name: plain_cell(cell) for name, cell in row.items()} for row in rows}
 
 
 def encodable(value: Any) -> Any:
     """Value whose text can be written: bytes of names that are not UTF-8 are escaped."""
     return value.encode("utf-8", "backslashreplace").decode("utf-8") if isinstance(value, str) else value
-
-
-def harmless_cell(value: Any) -> Any:
-    """Value of a cell that no spreadsheet takes for a formula: text like one begins with an apostrophe."""
-    if not isinstance(value, str) or not value.startswith(_FORMULA) or _NUMBER.fullmatch(value):
-        return value
-    return f"'{value}"
-
-
-def original_cell(cell: str) -> str:
-    """Text of which `harmless_cell` made a cell."""
-    return cell[1:] if cell.startswith("'") and harmless_cell(cell[1:]) == cell else cell
 
 
 def settings_hash(params: PrepareParams) -> str:

@@ -15,6 +15,7 @@ import cv2
 
 from core.stop_signal import die_with_parent, signals_held_back
 from errors import UserError
+from preparation.worker_process import WorkerProcess
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -67,8 +68,6 @@ class _Pool(Generic[Item, Result]):
     def __init__(self, work: Callable[[Item], Result], count: int):
         self.unfinished = 0
         self._work, self._count = work, count
-        # Spawned, because the networks that may be loaded in this process have threads, which do not survive a fork.
-        self._context = multiprocessing.get_context("spawn")
         self._processes: list[BaseProcess] = []
         self._items: SimpleQueue[list[Any]] = SimpleQueue()
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
@@ -98,8 +97,9 @@ class _Pool(Generic[Item, Result]):
             self._items.put([])
 
     def _start_process(self) -> None:
-        ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_serve, args=(self._work, theirs), daemon=True)
+        # Spawned, because the networks that may be loaded in this process have threads, which do not survive a fork.
+        ours, theirs = multiprocessing.Pipe()
+        process = WorkerProcess(target=_serve, args=(self._work, theirs), daemon=True)
         with signals_held_back():  # in the process and in the thread for good: this process alone decides when to stop
             self._processes.append(process)
             process.start()

@@ -59,6 +59,10 @@ class Mini:
         return range(self.onset - self.around, self.offset + self.around + 1)
 
 
+CASME_CLIPS = (
+    Mini("1", "EP01_5", "4+L9", 1, emotion="disgust"),
+    Mini("8", "EP12_2_1", "L14", 40, emotion="contempt"),
+)
 CASME2_CLIPS = (
     Mini("01", "EP02_01f", "4+7", emotion="disgust"),
     Mini("01", "EP03_02", 12, emotion="happiness"),
@@ -70,6 +74,15 @@ SAMM_CLIPS = (
     Mini("006", "006_1_10", "R14A", 5562, emotion="Contempt"),
     Mini("022", "022_3_3", "R12 + L15C", 700, emotion="Sadness"),
 )
+CASME_SQUARED_CLIPS = (
+    Mini("1", "anger1_1", "4+7", 96, emotion="negative"),
+    Mini("7", "happy3_2", "R12", 550, emotion="positive"),
+)
+SAMM_LONG_CLIPS = (
+    Mini("031", "031_2_3", "4B", 96, around=4),
+    Mini("031", "031_2_5", "L12 + R14", 300, around=4),
+    Mini("036", "036_7_1", "14", 996, around=2),
+)
 SMIC_CLIPS = (
     Mini("s1", "s1_ne_01", emotion="negative", onset=17597115),
     Mini("s3", "s3_po_05", emotion="positive", onset=95),
@@ -78,6 +91,11 @@ SMIC_CLIPS = (
 CASME3_CLIPS = (
     Mini("spNO.1", "a", "4", 3, around=2, emotion="disgust"),
     Mini("spNO.2", "h", "1+2", 96, around=6, emotion="fear"),
+)
+CASME3_C_CLIPS = (
+    Mini("spNO.216", "1", "4+7", 96, around=5),
+    Mini("spNO.216", "2", "12", 8),
+    Mini("spNO.230", "1", "1\N{FULLWIDTH COMMA}2", 1),
 )
 MMEW_CLIPS = (
     Mini("1", "S01-02-001", "6+12", 1, emotion="happiness"),
@@ -90,6 +108,10 @@ FOUR_DME_CLIPS = (
 DFME_CLIPS = (
     Mini("sub0008", "sub0008_01", "4+24", 1, emotion="Disgust"),
     Mini("sub0009", "sub0009_12", "12", 1, emotion="Happiness"),
+)
+MEB_CLIPS = (
+    Mini("person1", "first", "4", 1),
+    Mini("person2", "second", "12", 96),
 )
 
 
@@ -136,6 +158,19 @@ def write_old_workbook(path: Path, table: Table) -> None:
     path.write_bytes(content + record(0x000A, b""))
 
 
+def make_casme(
+    root: Path, clips: Sequence[Mini] = CASME_CLIPS, *, draw: Draw = draw_noise, edit: Edit | None = None
+) -> Path:
+    """CASME: cropped clips; the sheet has two columns for the apex and blank ones."""
+    for c in clips:
+        folder = root / "Cropped" / f"sub{int(c.subject):02d}" / c.name
+        write_frames(folder, f"casme-sub{int(c.subject):02d}_{c.name}", c.numbers, "reg_img{}.jpg", draw)
+    table: Table = [["Subject", "Filename", "OnsetF", "ApexF1", "ApexF2", "OffsetF", "AUs", "Emotion"]]
+    table += [[int(c.subject), c.name, c.onset, c.apex, None, c.offset, c.code, c.emotion] for c in clips]
+    write_sheet(root / "CASME.xlsx", table, edit=edit)
+    return root
+
+
 def make_casme2(
     root: Path,
     clips: Sequence[Mini] = CASME2_CLIPS,
@@ -160,6 +195,44 @@ def make_casme2(
     if blank_columns:
         table = [[*row[:2], None, *row[2:5], None, *row[5:]] for row in table]
     write_sheet(root / f"CASME2-coding-{edition}.xlsx", table, edit=edit)
+    return root
+
+
+def make_casme_squared(
+    root: Path,
+    clips: Sequence[Mini] = CASME_SQUARED_CLIPS,
+    *,
+    draw: Draw = draw_noise,
+    recordings: bool = False,
+    header: bool = False,
+    edit: Edit | None = None,
+) -> Path:
+    """CAS(ME)^2: clips, or recordings; the sheet has no header as distributed, and tabs that name the folders of
+    subjects 1, 2, ... (s15, s16, ...) and of videos (`anger1` is 0401)."""
+    folders = {c.subject: f"s{int(c.subject) + 14}" for c in clips}
+    codes = {c.name.rsplit("_", 1)[0]: f"{400 + at:04d}" for at, c in enumerate(clips, 1)}
+    for c in clips:
+        folder, name, video = folders[c.subject], c.name, c.name.rsplit("_", 1)[0]
+        if recordings:
+            where = root / "rawpic" / folder / f"{folder[1:]}_{codes[video]}{video}films"
+            write_frames(where, f"casme-sq-{folder}_{codes[video]}_{c.onset}", c.numbers, "img{}.jpg", draw)
+        else:
+            write_frames(
+                root / "selectedpic" / folder / name, f"casme-sq-{folder}_{name}", c.numbers, "img{}.jpg", draw
+            )
+    table: Table = [["subject", "video", "onset", "apex", "offset", "AU", "emotion", "type", "self-report"]]
+    for c in clips:
+        row = [int(c.subject), c.name, c.onset, c.apex, c.offset, c.code, c.emotion, "micro-expression", "anger"]
+        table.append(row)
+    path = root / "CAS(ME)^2code_final(Updated).xlsx"
+    write_sheet(path, table if header else table[1:], "CASFEcode_final", edit)
+    book = openpyxl.load_workbook(path)
+    subjects, videos = book.create_sheet("naming rule2"), book.create_sheet("naming rule1")
+    for subject, folder in folders.items():
+        subjects.append([None, folder, int(subject)])
+    for video, code in codes.items():
+        videos.append([code, video])
+    book.save(path)
     return root
 
 
@@ -192,6 +265,28 @@ def make_samm(
     book = openpyxl.load_workbook(path)
     book.create_sheet("ALL", 0)
     book.save(path)
+    return root
+
+
+SAMM_LONG_COLUMNS = (
+    *("Subject", "Filename", "Inducement Code", "Onset", "Apex", "Offset", "Duration", "Type", "Action Units", "Notes"),
+)
+
+
+def make_samm_long(
+    root: Path, clips: Sequence[Mini] = SAMM_LONG_CLIPS, *, draw: Draw = draw_noise, edit: Edit | None = None
+) -> Path:
+    """SAMM Long Videos: grey recordings, a sheet with 9 rows above its header."""
+    for c in clips:
+        video = c.name.rsplit("_", 1)[0]
+        name = f"{video}_long_{c.onset}"
+        write_frames(root / "SAMM_longvideos" / video, name, c.numbers, f"{video}_{{:04d}}.jpg", draw, grey=True)
+    table: Table = [["SAMM Long Videos" if line == 0 else None, f"note {line}"] for line in range(9)]
+    table.append(list(SAMM_LONG_COLUMNS))
+    for c in clips:
+        times = [c.onset, c.apex, c.offset, c.length]
+        table.append([int(c.subject), c.name, 3, *times, "Micro - 1/2", c.code, None])
+    write_sheet(root / "SAMM_LongVideos_V2_Release.xlsx", table, edit=edit)
     return root
 
 
@@ -258,6 +353,25 @@ def make_casme3(
     return root
 
 
+def make_casme3_c(
+    root: Path,
+    clips: Sequence[Mini] = CASME3_C_CLIPS,
+    *,
+    draw: Draw = draw_noise,
+    folder: str = "{subject}/{name}/color",
+    edit: Edit | None = None,
+) -> Path:
+    """Part C of CAS(ME)^3: one folder per clip, or per subject."""
+    for c in clips:
+        where = root / "part_C" / folder.format(subject=c.subject, name=c.name)
+        name = f"{c.subject.replace('.', '')}_c{c.name if '{name}' in folder else ''}_{c.onset}"
+        write_frames(where, name, c.numbers, "{}.jpg", draw)
+    table: Table = [["sub", "count", "onset", "offset", "au"]]
+    table += [[c.subject, int(c.name), c.onset, c.offset, c.code] for c in clips]
+    write_sheet(root / "CAS(ME)3_part_C_ME.xlsx", table, edit=edit)
+    return root
+
+
 def make_mmew(
     root: Path, clips: Sequence[Mini] = MMEW_CLIPS, *, draw: Draw = draw_noise, edit: Edit | None = None
 ) -> Path:
@@ -315,14 +429,37 @@ def make_dfme(
     return root
 
 
+def make_meb(
+    root: Path,
+    clips: Sequence[Mini] = MEB_CLIPS,
+    *,
+    draw: Draw = draw_noise,
+    folder: str = "{subject}/{name}",
+    edit: Edit | None = None,
+) -> Path:
+    """Folders and a sheet as for MEB."""
+    for c in clips:
+        where = root / "clips" / folder.format(subject=c.subject, name=c.name, emotion=c.emotion)
+        write_frames(where, f"{c.subject}_{c.name}", c.numbers, "{}.jpg", draw)
+    table: Table = [["subject", "material", "onset", "apex", "offset", "AU", "emotion", "fps"]]
+    table += [[c.subject, c.name, c.onset, c.apex, c.offset, c.code, c.emotion, 100] for c in clips]
+    write_sheet(root / "labels.xlsx", table, edit=edit)
+    return root
+
+
 MAKERS = {
+    "casme": make_casme,
     "casme2": make_casme2,
+    "casme-sq": make_casme_squared,
     "samm": make_samm,
+    "samm-long": make_samm_long,
     "smic-hs": make_smic_hs,
     "smic-hs-e": make_smic_hs_e,
     "casme3": make_casme3,
+    "casme3-c": make_casme3_c,
     "mmew": make_mmew,
     "4dme": make_4dme,
     "dfme": make_dfme,
+    "meb": make_meb,
 }
 """Makes the layout of each data set."""

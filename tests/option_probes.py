@@ -469,7 +469,10 @@ def training_pairs(config: Config) -> Any:
         drawn = [dataset[(epoch, index)] for epoch in (0, 1) for index in range(len(dataset))]
         return len(dataset), [digest(augment(default_collate([pair]))) for pair in drawn], dataset.problems
 
-    with patch("clips.detectors.extract_action_units", lambda frames, device: _estimated(len(frames))):
+    with (
+        patch("clips.detectors.extract_action_units", lambda frames, device: _estimated(len(frames))),
+        patch("clips.detectors.load_landmark_detector", lambda backend, device: FakeDetector(backend)),
+    ):
         return _reported(draw)
 
 
@@ -648,17 +651,17 @@ def training_picture(config: Config) -> Any:
 class FakeDetector:
     """Stands for the landmark networks: it finds the face where the release has it, or in the box."""
 
-    def __init__(self, device: str):
-        pass
+    def __init__(self, backend: str):
+        self.backend = backend
 
     def detect(self, frame: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
         """(68, 2), pixels."""
-        return face_landmarks() + (3 if box is None else 1)
+        return face_landmarks() + (3 if box is None else 1) + (self.backend == "mesh")
 
 
 def prepared(config: PrepareConfig) -> Any:
     """Every file that `--mode prepare` writes but its memory and its report, and the name of the folder."""
-    with patch("preparation.onset.LandmarkDetector", FakeDetector):
+    with patch("preparation.onset.load_landmark_detector", lambda backend, device: FakeDetector(backend)):
         result = _reported(lambda: prepare.prepare(config, RunOptions(Path("prepare.yaml"))))
     output = config.prepare_params.output_dir
     made = contents(output, ".prepare", "report.html") if output.is_dir() else {}

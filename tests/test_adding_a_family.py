@@ -105,7 +105,7 @@ def copy_program(folder: Path, *rooms: str) -> None:
     for room in (*PROGRAM, *rooms):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__", "*.npz"))
     (folder / "data").mkdir()
-    for path in (*ROOT.glob("*.py"), *ROOT.glob("data/*.csv")):
+    for path in (*ROOT.glob("*.py"), *ROOT.glob("data/*.csv"), *ROOT.glob("data/*.json")):
         shutil.copy(path, folder / path.relative_to(ROOT))
 
 

@@ -18,8 +18,10 @@ from faces.action_units import ACTION_UNITS
 from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion
 from faces.dense_transfer import DenseTransfer
 from generation.engine import Engine
+from generation.limits import check_generated
 from modules.model import MotionModel
 from tests.conftest import SIZE, tiny_experiment, write_action_units, write_clip
+from tests.option_probes import experiment, model_of
 
 FRAMES = 5
 HALF = (SIZE - 1) / 2
@@ -149,7 +151,7 @@ def test_other_motion_goes_through_the_model(clips, reference):
     source, driving = clips
     model = RecordingModel(from_landmarks=False)
     normalization = {"adapt_movement_scale": False, "use_relative_jacobian": False}
-    animate(model, clips, reference=reference, normalization_params=normalization)
+    animate(model, clips, reference=reference, remove_head_motion=False, normalization_params=normalization)
     found = torch.cat([related.driving["points"] for related in model.related])
     np.testing.assert_allclose(pixels(found), driving.landmarks, atol=1e-3)
     brightness = torch.cat([related.driving["brightness"] for related in model.related])
@@ -159,6 +161,18 @@ def test_other_motion_goes_through_the_model(clips, reference):
         assert related.mode == "relative"
         assert related.normalization == NormalizationParams(**normalization)
     torch.testing.assert_close(model.asked("points"), found + 1)
+
+
+@pytest.mark.parametrize("from_landmarks", [True, False])
+def test_head_motion_is_removed_by_default_and_from_relative_motion_only(clips, from_landmarks):
+    def asked(**settings) -> torch.Tensor:
+        model = RecordingModel(from_landmarks=from_landmarks)
+        animate(model, clips, **settings)
+        return model.asked("points")
+
+    torch.testing.assert_close(asked(), asked(remove_head_motion=True))
+    assert (asked() - asked(remove_head_motion=False)).abs().max() > 0.01
+    torch.testing.assert_close(asked(mode="standard"), asked(mode="standard", remove_head_motion=False))
 
 
 @pytest.mark.parametrize("mode", ["standard", "avd"])
@@ -322,3 +336,49 @@ def test_pictures_are_rounded_to_the_nearest_grey_within_range(clips, monkeypatc
     frame = animate(model, clips)[0].frame
     assert (frame.dtype, frame.shape) == (np.uint8, (SIZE, SIZE, 3))
     assert (frame == grey).all()
+
+
+@pytest.mark.parametrize(
+    ("weight", "images", "keypoints", "from_landmarks", "message"),
+    [
+        (np.nan, np.nan, 0, True, "frame 7: the generated image .*; net: weight contains NaN .*; use another"),
+        (1e36, 0, np.inf, False, "frame 7: the generated keypoints .*; net: weight contains the value 1e.36"),
+        (1, 0, 1e30, True, "frame 7: the generated keypoints are far .*; check the landmarks of source and driving"),
+        (1, 0, np.nan, False, "frame 7: the generated keypoints are far .*; check the checkpoint, and .*precision"),
+        (1, np.inf, 0, True, "frame 7: the generated image has .*; check the checkpoint, and train_params.precision"),
+    ],
+)
+def test_the_cause_of_values_that_are_not_finite_is_named(
+    monkeypatch, weight, images, keypoints, from_landmarks, message
+):
+    model = RecordingModel(from_landmarks=from_landmarks)
+    network = torch.nn.Linear(1, 1)
+    torch.nn.init.constant_(network.weight, weight)
+    monkeypatch.setattr(model, "networks", lambda: {"net": network})
+    prediction, points = torch.zeros(3, 3, 4, 4), torch.zeros(3, 68, 2)
+    check_generated(model, prediction, points, "x", 5)
+    prediction[2, 0, 1, 1], points[2, 5, 0] = images, keypoints
+    with pytest.raises(UserError, match=message):
+        check_generated(model, prediction, points, "x", 5)
+
+
+@pytest.mark.parametrize(
+    ("family", "motion"), [("tps", "landmarks"), ("tps", "flow"), ("fomm", "landmarks"), ("mraa", "landmarks")]
+)
+def test_the_change_of_the_reference_frame_is_nothing_and_others_have_one(clips, family, motion):
+    """Whatever a network makes of its source: a change is relative to the face at rest."""
+    engine = Engine(model_of(build_config(experiment(family), "tiny").config), make_fabric(None), 2)
+    params = settings(motion=motion, remove_head_motion=False)
+    changes = [one.change for one in engine.animate(*clips, params, reference=1, changes=True)]
+    for t, change in enumerate(changes):
+        assert change.displacement.shape == (SIZE, SIZE, 2)
+        assert change.residual.shape == (SIZE, SIZE, 3)
+        largest = max(np.abs(change.displacement).max(), np.abs(change.residual).max())
+        assert largest < 0.05 if t == 1 else t == 0 or largest > 1e-3
+
+
+def test_the_change_of_a_model_without_a_deformation_is_all_residual(clips):
+    engine = Engine(RecordingModel(from_landmarks=False), make_fabric(None), 2)
+    changes = [one.change for one in engine.animate(*clips, settings(), changes=True)]
+    assert all(not change.displacement.any() for change in changes)
+    assert np.abs(changes[-1].residual).max() > 1

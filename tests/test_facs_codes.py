@@ -210,7 +210,7 @@ def test_sources_without_landmarks_stop_the_run_or_are_left_out(command, codes, 
         (["--apex", 9], "--au: expected an offset after the apex, got offset 9 and apex 9"),
         (["--onset", -1], "--au: expected an onset from 0, got -1"),
         (["--frames", 9], "--au: expected at least 10 frames for offset 9, got 9"),
-        (["--fps", 0], "--fps: expected frames per second, got 0"),
+        (["--fps", 0], "--fps: expected frames per second from 0.1 to 10,000, got 0"),
         (["--au-intensity", 6], "--au-intensity: expected 0 to 5, got 6"),
         (["--driving", "clip.mp4"], "--au and --driving: expected one of them, got both"),
         (["--au-list", "codes.csv"], "--au and --au-list: expected one of them, got both"),
@@ -253,7 +253,7 @@ def test_a_list_stands_alone(command, codes, caplog, argument):
         ("006,4,1,3,,,,,", "line 3: offset: expected a whole number, got ''"),
         ("006,4,1,3,6,many,,,", "line 3: frames: expected a whole number, got 'many'"),
         ("006,4,1,3,6,,fast,,", "line 3: fps: expected a number, got 'fast'"),
-        ("006,4,1,3,6,,-5,,", "line 3: fps: expected frames per second, got -5"),
+        ("006,4,1,3,6,,-5,,", "line 3: fps: expected frames per second from 0.1 to 10,000, got -5"),
         ("006,AU4=1,AU7=2,1,3,6,,,,", "line 3: onset: expected a whole number, got 'AU7=2'"),
         ("006,4,3,3,6,,,,", "line 3: expected an apex after the onset, got apex 3 and onset 3"),
         ("006,99,1,3,6,,,,", "line 3: FACS code '99': expected action units among"),
@@ -309,3 +309,25 @@ def test_families_with_networks_follow_codes_where_landmarks_move_them(
         keypoints = np.load(checkpoint.parent / "animation" / "smile_keypoints.npy")
         assert keypoints.shape == (12, 50, 2)
         assert np.ptp(keypoints, axis=0).max() > 0
+
+
+@pytest.mark.parametrize("text", ["AU4=2,5", "AU4=2\N{FULLWIDTH COMMA}5", "AU4=2,5,AU7=1,5"])
+def test_a_comma_that_may_be_decimal_is_refused(text):
+    message = r"AU4: expected a decimal point \(2\.5\) or \+ between action units \(2\+AU5\), got '2,5'"
+    with pytest.raises(ValueError, match=message):
+        parse_code(text)
+    with pytest.raises(ValueError, match=message):
+        parse_code(text, others="leave_out")
+
+
+def test_a_comma_that_may_be_decimal_leaves_the_rest_of_the_code():
+    notices: list[str] = []
+    units = parse_code("AU4=1,25+AU7=1", others="leave_out", notice=notices.append)
+    assert [(unit.au, unit.intensity) for unit in units] == [(7, 0.2)]
+    assert len(notices) == 1
+    assert "1,25" in notices[0]
+
+
+@pytest.mark.parametrize("text", ["AU4=2, 5", "AU4=2,L5", "AU4=2,5=1", "AU4=2,5C", "AU4=2+5", "AU4=2,AU5"])
+def test_commas_that_cannot_be_decimal_separate(text):
+    assert [unit.au for unit in parse_code(text)] == [4, 5]

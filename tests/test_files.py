@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from core.files import WriteError, replacing_file, replacing_folder, write_bytes, write_text
+from core.files import WriteError, replacing_entries, replacing_file, replacing_folder, write_bytes, write_text
 
 
 def write_half(path: Path, error: BaseException) -> None:
@@ -21,6 +21,19 @@ def fill_half(path: Path, error: BaseException) -> None:
     with replacing_folder(path) as temporary:
         (temporary / "new.png").write_text("half")
         raise error
+
+
+def begin_entries(folder: Path) -> None:
+    """Begin several entries of a folder, then fail."""
+    with replacing_entries(folder) as place:
+        (place / "clip.mp4").touch()
+        raise KeyError
+
+
+def fill(path: Path, name: str) -> None:
+    """Write a folder with one file."""
+    with replacing_folder(path) as temporary:
+        (temporary / name).touch()
 
 
 def test_a_file_appears_when_it_is_complete(tmp_path):
@@ -90,6 +103,56 @@ def test_a_folder_is_replaced_as_a_whole(tmp_path):
         assert os.listdir(path) == ["old.png"]
     assert os.listdir(path) == ["new.png"]
     assert os.listdir(tmp_path) == ["frames"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_kept(tmp_path):
+    (tmp_path / "frames").write_text("ten years")
+    with pytest.raises(WriteError, match="frames: could not be written .a file stands where a folder is expected"):
+        fill(tmp_path / "frames", "new.png")
+    assert (tmp_path / "frames").read_text() == "ten years"
+    assert os.listdir(tmp_path) == ["frames"]
+
+
+def test_a_link_to_a_folder_is_replaced_and_its_target_kept(tmp_path):
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "old.png").touch()
+    (tmp_path / "frames").symlink_to(tmp_path / "thesis")
+    fill(tmp_path / "frames", "new.png")
+    assert os.listdir(tmp_path / "thesis") == ["old.png"]
+    assert os.listdir(tmp_path / "frames") == ["new.png"]
+    assert sorted(os.listdir(tmp_path)) == ["frames", "thesis"]
+
+
+def test_a_folder_stays_where_the_program_stops_between_the_two_moves(tmp_path, monkeypatch):
+    fill(tmp_path / "frames", "old.png")
+    moves, original = [], os.replace
+
+    def interrupted(source, target):
+        moves.append(target)
+        if len(moves) == 2:
+            raise KeyboardInterrupt
+        original(source, target)
+
+    monkeypatch.setattr("core.files.os.replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fill(tmp_path / "frames", "new.png")
+    assert os.listdir(tmp_path / "frames") == ["old.png"]
+    assert os.listdir(tmp_path) == ["frames"]
+
+
+def test_several_entries_appear_together(tmp_path):
+    (tmp_path / "kept.txt").touch()
+    (tmp_path / "clip").mkdir()
+    (tmp_path / "clip" / "old.png").touch()
+    with pytest.raises(KeyError):
+        begin_entries(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["clip", "kept.txt"]
+    with replacing_entries(tmp_path) as place:
+        (place / "clip.mp4").touch()
+        (place / "clip").mkdir()
+        assert sorted(path.name for path in tmp_path.iterdir() if path != place) == ["clip", "kept.txt"]
+    assert sorted(os.listdir(tmp_path)) == ["clip", "clip.mp4", "kept.txt"]
+    assert os.listdir(tmp_path / "clip") == []
 
 
 def test_a_place_that_is_no_folder_is_named(tmp_path):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from clips import frame_cache
-from clips.frame_cache import FrameCache, resize_frame
+from clips.crop import resize_frame
+from clips.frame_cache import FrameCache
 from clips.reading import ClipError, open_clip
 from core.files import WriteError, temporary_name
 

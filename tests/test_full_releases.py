@@ -10,6 +10,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import numpy as np
+import openpyxl
 import pytest
 
 from faces.facs import parse_code
@@ -93,6 +94,113 @@ def test_all_255_clips_of_casme2_are_read(choose, tmp_path):
     assert sum(clip.apex is None for clip in listing.clips) == 21
     assert sum(clip.apex == clip.onset for clip in listing.clips) == 1
     assert sum(clip.facs is None for clip in listing.clips) == len(range(11, 255, 12)), "coded as ?"
+
+
+def test_all_195_clips_of_casme_are_read(choose, tmp_path):
+    iio.imwrite(tmp_path / "frame.png", np.zeros((2, 2, 3), np.uint8))
+    rows: list[list[object]] = []
+    for i in range(195):
+        subject, name = i % 19 + 1, f"EP{i // 19 + 1:02d}_{choose.randint(1, 9)}{choose.choice(('', '_1', 'f'))}"
+        onset, apex, offset = times(choose, 30)
+        rows.append(
+            [subject, name, "", onset, apex, apex + 1 if i % 10 == 0 else "", offset, "", CODES["casme2"][i % 11]]
+        )
+        rows[-1].append("disgust")
+        folder = tmp_path / f"Cropped/sub{subject:02d}/{name}"
+        folder.mkdir(parents=True)
+        for n in {onset, apex, offset}:
+            (folder / f"reg_img{n}.jpg").hardlink_to(tmp_path / "frame.png")
+    head = [
+        "Subject",
+        "Filename",
+        "Unnamed: 2",
+        "OnsetF",
+        "ApexF1",
+        "ApexF2",
+        "OffsetF",
+        "Unnamed: 7",
+        "AUs",
+        "Emotion",
+    ]
+    write_rows(tmp_path / "CASME.csv", [head, *rows])
+    listing = read_data_set("casme", tmp_path)
+    check(listing, 195, 19)
+    assert sum(", ApexF2: " in remark.found for clip in listing.clips for remark in clip.remarks) == 20
+
+
+SQUARED_SUBJECTS = tuple(f"s{n}" for n in (15, 16, *range(19, 28), *range(29, 38), 38, 40))
+SQUARED_VIDEOS = {"disgust1": "0101", "disgust2": "0102", "anger1": "0401", "anger2": "0402", "happy1": "0502"}
+
+
+def write_squared(folder: Path, choose: random.Random) -> list[tuple[str, str, int, int, int]]:
+    """Write the workbook of CAS(ME)^2, 300 macro- and 57 micro-expressions; returns folders and times of the latter."""
+    book = openpyxl.Workbook()
+    folders = []
+    for i in range(357):
+        at, video = i % 22, list(SQUARED_VIDEOS)[i // 22 % 5]
+        name = f"{video}_{i // 110 + 1}"
+        onset, apex, offset = times(choose, 15)
+        kind = "micro-expression" if i % 6 == 0 and i < 342 else "macro-expression"
+        book.active.append([at + 1, name, onset, apex, offset, "4+7", "negative", kind, "anger"])
+        if kind.startswith("micro"):
+            folders.append((SQUARED_SUBJECTS[at], name, onset, apex, offset))
+    subjects, videos = book.create_sheet("naming rule2"), book.create_sheet("naming rule1")
+    for at, subject in enumerate(SQUARED_SUBJECTS, 1):
+        subjects.append([None, subject, at])
+    for video, code in SQUARED_VIDEOS.items():
+        videos.append([code, video])
+    book.save(folder / "CAS(ME)^2code_final(Updated).xlsx")
+    return folders
+
+
+@pytest.mark.parametrize("recordings", [False, True], ids=["selectedpic", "rawpic"])
+def test_all_57_micro_expressions_of_casme_squared_are_read(choose, tmp_path, recordings):
+    for subject, name, *numbers in write_squared(tmp_path, choose):
+        video = name.split("_")[0]
+        where = (
+            f"rawpic/{subject}/{subject[1:]}_{SQUARED_VIDEOS[video]}{video}films"
+            if recordings
+            else f"selectedpic/{subject}/{name}"
+        )
+        write_folder(tmp_path / where, (f"img{n}.jpg" for n in numbers))
+    listing = read_data_set("casme-sq", tmp_path)
+    assert len(listing.clips) == 57
+    assert len({clip.name for clip in listing.clips}) == 57
+    assert not listing.left_out
+    assert [remark.found for remark in listing.remarks] == [
+        "CAS(ME)^2code_final(Updated).xlsx: 300 rows whose type is not that of micro-expressions"
+    ]
+
+
+def test_all_159_micro_expressions_of_samm_long_videos_are_read(choose, tmp_path):
+    head = [
+        "Subject",
+        "Filename",
+        "Inducement Code",
+        "Onset",
+        "Apex",
+        "Offset",
+        "Duration",
+        "Type",
+        "Action Units",
+        "Notes",
+    ]
+    rows: list[list[object]] = [["SAMM Long Videos"], *[[]] * 8, head]
+    for i in range(502):
+        subject, video = i % 30 + 6, i // 30 % 5 + 1
+        onset, apex, offset = times(choose, 100)
+        kind = "Macro" if i >= 159 else "Micro - 1/2"
+        code = CODES["samm"][i % 18]
+        rows.append(
+            [subject, f"{subject:03d}_{video}_{i // 150 + 1}", 1, onset, apex, offset, offset - onset, kind, code]
+        )
+        if kind != "Macro":
+            names = (f"{subject:03d}_{video}_{n:04d}.jpg" for n in {onset, apex, offset})
+            write_folder(tmp_path / f"SAMM_longvideos/{subject:03d}_{video}", names)
+    write_rows(tmp_path / "SAMM_LongVideos_V3_Release.csv", rows)
+    listing = read_data_set("samm-long", tmp_path)
+    check(listing, 159, 30)
+    assert all(clip.facs for clip in listing.clips)
 
 
 def test_all_159_clips_of_samm_are_read_and_no_code_is_lost(choose, tmp_path):
@@ -190,6 +298,19 @@ def test_all_860_clips_of_casme3_are_read(choose, tmp_path):
     check(listing, 860, 94)
     assert sum(clip.apex == clip.onset for clip in listing.clips) == 54
     assert sum("1845 (tvaranka/meb" in remark.done for clip in listing.clips for remark in clip.remarks) == 1
+
+
+def test_all_166_clips_of_casme3_part_c_are_read(choose, tmp_path):
+    rows: list[list[object]] = [["sub", "count", "onset", "offset", "au"]]
+    for i in range(166):
+        subject, count = 201 + i % 31, i // 31 + 1
+        onset, _, offset = times(choose, 14)
+        rows.append(
+            [f"spNO.{subject}", count, onset, offset, "4\N{FULLWIDTH COMMA}7" if i == 16 else CODES["casme3"][i % 5]]
+        )
+        write_folder(tmp_path / f"part_C/{subject}/{count}/color", (f"{n}.jpg" for n in (onset, offset)))
+    write_rows(tmp_path / "CAS(ME)3_part_C_ME.csv", rows)
+    check(read_data_set("casme3-c", tmp_path), 166, 31)
 
 
 def test_all_300_clips_of_mmew_are_read(choose, tmp_path):

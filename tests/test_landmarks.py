@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from faces.face_alignment_detector import WEIGHTS, FaceAlignmentDetector
 from faces.landmark_checks import landmark_problem, rolled_frames
-from faces.landmarks import WEIGHTS, LandmarkDetector, read_landmarks
+from faces.landmarks import read_landmarks
 from tests.conftest import face_landmarks
 
 FACE = face_landmarks(128)
@@ -215,19 +216,19 @@ def stand_in(monkeypatch):
 
 def test_the_largest_of_several_faces_is_taken(stand_in, monkeypatch):
     monkeypatch.setattr(stand_in, "boxes", ((0, 0, 20, 20), (30, 10, 94, 74)))
-    found = LandmarkDetector("cpu").detect(np.zeros((100, 100, 3), np.uint8))
+    found = FaceAlignmentDetector("cpu").detect(np.zeros((100, 100, 3), np.uint8))
     np.testing.assert_allclose(found, FACE / 2 + [30, 10])
-    grey = LandmarkDetector("cpu").detect(np.zeros((100, 100), np.uint8))
+    grey = FaceAlignmentDetector("cpu").detect(np.zeros((100, 100), np.uint8))
     np.testing.assert_allclose(grey, found)
 
 
 def test_no_face_is_an_error(stand_in):
     with pytest.raises(ValueError, match="no face was found in the 120 x 100 image"):
-        LandmarkDetector("cpu").detect(np.zeros((100, 120, 3), np.uint8))
+        FaceAlignmentDetector("cpu").detect(np.zeros((100, 120, 3), np.uint8))
 
 
 def test_the_device_is_passed_on(stand_in):
-    assert LandmarkDetector("cuda:1")._networks.device == "cuda:1"
+    assert FaceAlignmentDetector("cuda:1")._networks.device == "cuda:1"
 
 
 def test_without_weights_and_network_the_files_and_their_place_are_named(tmp_path, monkeypatch):
@@ -239,7 +240,7 @@ def test_without_weights_and_network_the_files_and_their_place_are_named(tmp_pat
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(socket, "create_connection", refuse)
     with pytest.raises(FileNotFoundError) as caught:
-        LandmarkDetector("cpu")
+        FaceAlignmentDetector("cpu")
     assert str(tmp_path) in str(caught.value)
     assert all(name in str(caught.value) for name in WEIGHTS)
     assert "\n" not in str(caught.value)

@@ -51,11 +51,11 @@ prepare_params:
     with pytest.raises(ConfigError) as caught:
         load_preparation(write(text))
     for line in (
-        "prepare_params.data_set: expected 'casme2', 'samm'",
+        "prepare_params.data_set: expected 'casme', 'casme2', 'casme-sq'",
         "prepare_params.output_dir: expected a value, got nothing",
         "prepare_params.crop_params.margn: unknown key; did you mean prepare_params.crop_params.margin?",
         "prepare_params.crop_params.size: expected greater than or equal to 16, got 8",
-        "prepare_params.landmark_params.boxes: expected `backend: face-alignment`, got `files`",
+        "prepare_params.landmark_params.boxes: expected `backend: mesh` or `face-alignment`, got `files`",
     ):
         assert line in str(caught.value)
 

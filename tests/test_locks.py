@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from core.files import TEMPORARY_PREFIX, remove_abandoned, temporary_name, write_text
-from core.locks import file_lock, folder_lock
+from core.locks import claimed, folder_lock
 from errors import UserError
 
 
@@ -42,11 +42,11 @@ def _hold_and_die(folder):
 
 def _count_up(path):
     for _ in range(50):
-        with file_lock(path.with_name(".lock")):
+        with claimed(path.with_name(".lock"), wait=True):
             write_text(path, str(int(path.read_text()) + 1))
 
 
-def test_a_file_lock_admits_one_process_at_a_time(tmp_path):
+def test_a_claim_admits_one_process_at_a_time(tmp_path):
     counter = tmp_path / "counter"
     counter.write_text("0")
     context = multiprocessing.get_context("fork")
@@ -56,6 +56,16 @@ def test_a_file_lock_admits_one_process_at_a_time(tmp_path):
     for process in processes:
         process.join()
     assert counter.read_text() == "200"
+    assert os.listdir(tmp_path) == ["counter"], "the lock file is removed"
+
+
+def test_a_claim_of_another_process_is_reported_without_waiting(tmp_path):
+    with claimed(tmp_path / "new" / "lock", wait=True) as mine:
+        with claimed(tmp_path / "new" / "lock", wait=False) as other:
+            assert (mine, other) == (True, False)
+        assert (tmp_path / "new" / "lock").exists(), "the file of the holder stays"
+    with claimed(tmp_path / "new" / "lock", wait=False) as other:
+        assert other
 
 
 def test_temporaries_of_dead_processes_alone_are_removed(tmp_path):

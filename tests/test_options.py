@@ -188,6 +188,7 @@ SHARED = {
     ),
     f"{DATA}.pairs_list": Entry(see.pairs_to_animate, world("data/pairs.csv")),
     f"{DATA}.keypoint_dir": Entry(see.training_pairs, world("data/shifted")),
+    f"{DATA}.landmark_backend": Entry(see.training_pairs, "face-alignment", {f"{DATA}.keypoint_dir": None}),
     f"{DATA}.landmarks": [
         Entry(see.training_pairs, "track"),
         Entry(see.training_pairs, "file", {f"{DATA}.keypoint_dir": world("data/onsets")}),
@@ -224,9 +225,11 @@ SHARED = {
     "train_au_params.lr": Entry(see.action_unit_estimator, 0.1),
     f"{ANIMATE}.mode": Entry(see.generated, "standard"),
     f"{ANIMATE}.normalization_params.adapt_movement_scale": Entry(see.generated, False),
-    f"{ANIMATE}.normalization_params.movement_scale": Entry(see.generated, "hull"),
+    f"{ANIMATE}.normalization_params.movement_scale": Entry(
+        see.generated, "hull", {f"{ANIMATE}.remove_head_motion": False}
+    ),
     f"{ANIMATE}.normalization_params.use_relative_movement": Entry(see.acceptance, False),
-    f"{ANIMATE}.remove_head_motion": Entry(see.generated, True),
+    f"{ANIMATE}.remove_head_motion": Entry(see.generated, False),
     f"{ANIMATE}.motion": Entry(see.generated, "flow"),
 }
 """Keys whose code all families share; the family of the entry is `tps`."""
@@ -553,6 +556,8 @@ COMMAND_LINE = {
     "--driving": "test_animate.py::test_one_picture_and_one_clip_without_a_data_set",
     "--result": "test_animate.py::test_one_picture_and_one_clip_without_a_data_set",
     "--reference-frame": "test_animate.py::test_the_reference_frame_is_the_one_that_does_not_move",
+    "--crop": "test_whole_photos.py::test_crop_and_face_decide_what_is_animated",
+    "--face": "test_whole_photos.py::test_crop_and_face_decide_what_is_animated",
     "--source-landmarks": "test_animate.py::test_what_is_missing_is_named",
     "--driving-landmarks": "test_animate.py::test_bad_arguments_are_named",
     "--driving-au": "test_animate.py::test_the_driving_clips_action_units_can_be_given_by_hand",

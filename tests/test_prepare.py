@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,7 @@ import pytest
 import skimage.data
 from natsort import natsorted
 
+from clips.crop import Crop, place_crop
 from config.options import RunOptions
 from config.preparation import PrepareCropParams, PrepareParams
 from errors import UserError
@@ -29,7 +31,6 @@ from faces.landmarks import read_landmarks
 from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.clip_task import VERSION, ClipTask, stage_keys
-from preparation.crop import Crop, place_crop
 from preparation.prepared_folder import hash_values
 from preparation.timing import Timing, clip_timing
 from preparation.workers import run_in_processes
@@ -599,9 +600,6 @@ class Finder:
 
     seen: list[np.ndarray] = []
 
-    def __init__(self, device: str):
-        assert device in ("cpu", "cuda:0")
-
     def detect(self, image: np.ndarray, box: np.ndarray | None = None) -> np.ndarray:
         self.seen.append(image)
         if len(self.seen) == 2:
@@ -610,7 +608,11 @@ class Finder:
 
 
 def test_only_the_onset_frame_is_searched_and_only_once(release, tmp_path, monkeypatch):
-    monkeypatch.setattr("preparation.onset.LandmarkDetector", Finder)
+    def load(backend: str, device: Callable[[], str]) -> Finder:
+        assert backend == "mesh" or device() in ("cpu", "cuda:0")
+        return Finder()
+
+    monkeypatch.setattr("preparation.onset.load_landmark_detector", load)
     monkeypatch.setattr(Finder, "seen", [])
     changes = {"landmark_params": {"backend": "face-alignment"}}
     run(release, tmp_path / "out", **changes)
@@ -620,6 +622,8 @@ def test_only_the_onset_frame_is_searched_and_only_once(release, tmp_path, monke
     np.testing.assert_array_equal(Finder.seen[0], iio.imread(release.clips[0].frames[1]))
     run(release, tmp_path / "out", crop_params={"size": 64}, **changes)
     assert len(Finder.seen) == 3
+    run(release, tmp_path / "out", landmark_params={})
+    assert len(Finder.seen) == 6, "the default is another detector"
 
 
 # --- action units -----------------------------------------------------------------------------------------------------
@@ -691,3 +695,6 @@ def test_another_split_moves_frames_without_making_any(release, output, tmp_path
     assert sorted(p.name for p in (output / "splits").iterdir()) == ["sub01.txt", "sub02.txt", "sub03.txt"]
     run(release, output, split_params={"by": "list", "test_list": str(output / "splits" / "sub03.txt")})
     assert [p.name for p in (output / "test").iterdir()] == ["sub03_c"]
+    (tmp_path / "list.txt").write_text("casme2,sub01,a,1\nsmic,s01,s01_ne_01,0\n")
+    run(release, output, split_params={"by": "list", "test_list": str(tmp_path / "list.txt")})
+    assert [p.name for p in (output / "test").iterdir()] == ["sub01_a"]

@@ -10,7 +10,7 @@ import torch
 import yaml
 from natsort import natsorted
 
-from faces.landmarks import WEIGHTS
+from faces.face_alignment_detector import WEIGHTS
 from preparation.readers import read_data_set
 from run import main
 from tests.conftest import tiny_experiment
@@ -190,7 +190,10 @@ def test_the_landmark_networks_run_from_end_to_end(random_weights, uncompiled_he
     boxes = ["clip,x0,y0,x1,y1", *(f"{name},{x - 15},{y - 20},{x + 15},{y + 20}" for name in ("sub02_EP09_10f",))]
     (tmp_path / "boxes.csv").write_text("\n".join(boxes), encoding="utf-8")
     output = tmp_path / "out"
-    settings = (f"landmark_params.boxes={tmp_path / 'boxes.csv'}", "split_params={by: none}")
+    settings = (
+        f"landmark_params={{backend: face-alignment, boxes: {tmp_path / 'boxes.csv'}}}",
+        "split_params={by: none}",
+    )
     assert prepare("casme2", root, output, *(f"prepare_params.{setting}" for setting in settings)) == 0
     assert set(rows_of(output)) == {"sub02_EP09_10f"}
     assert np.load(output / "landmarks" / "sub02_EP09_10f.npy").shape == (8, 68, 2)

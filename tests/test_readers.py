@@ -71,6 +71,9 @@ def set_cell(row: int, column: str, value: object):
     return edit
 
 
+SMIC = ("smic-hs", "smic-hs-e")
+
+
 # --- every reader -----------------------------------------------------------------------------------------------------
 
 
@@ -90,9 +93,9 @@ def test_every_data_set_is_read_completely(kind, tmp_path):
         ]
         assert clip.frame_numbers == tuple(range(clip.onset, clip.offset + 1))
         assert all(path.is_file() for path in clip.frames)
-        assert clip.apex is None if "smic" in kind else clip.onset < clip.apex < clip.offset
-        assert clip.facs is None if "smic" in kind else parse_code(clip.facs, alternatives="flag", others="leave_out")
-        assert clip.emotion
+        assert clip.apex is None if kind in (*SMIC, "casme3-c") else clip.onset < clip.apex < clip.offset
+        assert clip.facs is None if kind in SMIC else parse_code(clip.facs, alternatives="flag", others="leave_out")
+        assert clip.emotion is None if kind in ("samm-long", "casme3-c") else clip.emotion
 
 
 def test_every_data_set_has_its_config_and_its_miniature():
@@ -130,7 +133,12 @@ def test_names_and_subjects_are_unique_in_all_data_sets(tmp_path):
     ("kind", "fps", "colour", "name"),
     [
         ("casme2", 200, True, "sub17_EP01_13"),
+        ("casme", 60, True, "casme-sub08_EP12_2_1"),
+        ("casme-sq", 30, True, "casme-sq-s21_happy3_2"),
         ("samm", 200, False, "022_3_3"),
+        ("samm-long", 200, False, "036_7_long_996"),
+        ("casme3-c", 30, True, "spNO230_c1_1"),
+        ("meb", 100, True, "person2_second"),
         ("smic-hs", 100, True, "s3_po_05"),
         ("smic-hs-e", 100, True, "s3_po_05_e"),
         ("casme3", 30, True, "spNO2_h_96"),
@@ -298,7 +306,7 @@ def test_the_old_workbook_of_casme3_names_macro_expressions_too(tmp_path):
     listing = read_data_set("casme3", make_casme3(tmp_path / "set", sheet="CAS(ME)3_part_A_v2.xls", edit=with_type))
     assert [(c.name, c.onset, c.facs) for c in listing.clips] == [("spNO1_a_3", 3, "4")]
     assert [(r.found, r.done) for r in listing.remarks] == [
-        ("CAS(ME)3_part_A_v2.xls: 1 rows whose Expression type is not Micro-expression", "left out")
+        ("CAS(ME)3_part_A_v2.xls: 1 rows whose Expression type is not that of micro-expressions", "left out")
     ]
 
 
@@ -524,7 +532,7 @@ def test_the_published_workbook_of_casme3_has_no_emotions_and_its_own_tab(tmp_pa
     sheet = "CAS(ME)3_part_A_v2.xls"
     assert [(r.found, r.done) for r in listing.remarks] == [
         (f"{sheet}: no column emotion", "left empty"),
-        (f"{sheet}: 1 rows whose Expression type is not Micro-expression", "left out"),
+        (f"{sheet}: 1 rows whose Expression type is not that of micro-expressions", "left out"),
     ]
 
 
@@ -718,7 +726,7 @@ def test_repeated_rows_are_merged_and_contradictory_rows_left_out(tmp_path):
 def test_folders_without_a_row_and_rows_without_a_folder_are_listed(tmp_path):
     make_casme2(tmp_path / "set", edit=set_cell(3, "Filename", "EP99_01"))
     assert reasons(read_data_set("casme2", tmp_path / "set")) == {
-        "CASME2-coding-20190701.xlsx, row 3": "no folder sub01/EP99_01",
+        "CASME2-coding-20190701.xlsx, row 3": "Subject, Filename: no folder sub01/EP99_01",
         "sub01/EP03_02": "no row in CASME2-coding-20190701.xlsx",
     }
 
@@ -747,7 +755,7 @@ def test_corrupt_cells_are_named(column, cell, reason, tmp_path):
 @pytest.mark.parametrize(
     ("cell", "reason"),
     [
-        (None, "expected a frame rate in the sheet, got nothing"),
+        (None, "Fps: expected frames per second, got nothing"),
         (0, "Fps: expected frames per second, got 0"),
         ("inf", "Fps: expected frames per second, got inf"),
         ("fast", "Fps: expected a number, got 'fast'"),
@@ -786,8 +794,8 @@ def test_corrupt_folder_names_are_named(tmp_path):
     (base / "sub17").rename(base / "sub1x")
     listing = read_data_set("casme2", tmp_path / "set")
     assert reasons(listing) == {
-        "CASME2-coding-20190701.xlsx, row 2": "no folder sub01/EP02_01f",
-        "CASME2-coding-20190701.xlsx, row 5": "no folder sub17/EP01_13",
+        "CASME2-coding-20190701.xlsx, row 2": "Subject, Filename: no folder sub01/EP02_01f",
+        "CASME2-coding-20190701.xlsx, row 5": "Subject, Filename: no folder sub17/EP01_13",
         "sub1x": "expected a folder name as in sub01/EP02_01f/img46.jpg, got 'sub1x'",
         "sub01/E_02_01f": "expected a folder name as in sub01/EP02_01f/img46.jpg, got 'E_02_01f'",
     }
@@ -819,8 +827,8 @@ def test_folders_that_contradict_their_clips_are_named(tmp_path):
 
 
 def test_unknown_kinds_are_named(tmp_path):
-    with pytest.raises(UserError, match=f"expected a data set among {', '.join(KINDS)}, got 'casme'"):
-        read_data_set("casme", tmp_path)
+    with pytest.raises(UserError, match=f"expected a data set among {', '.join(KINDS)}, got 'casme4'"):
+        read_data_set("casme4", tmp_path)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -832,7 +840,7 @@ def test_absent_and_empty_roots_are_named(kind, tmp_path):
         read_data_set(kind, tmp_path / "empty")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "samm"])
+@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind not in ("samm", "meb")])
 def test_the_wrong_root_is_named(kind, tmp_path):
     make_samm(tmp_path / "set")
     with pytest.raises(UserError, match=r"set: expected clips such as .*, found SAMM, SAMM_Micro_FACS_Codes_v2\.xlsx"):
@@ -1025,13 +1033,13 @@ def test_annotations_that_match_no_clip_or_frame_are_named(tmp_path):
     rows.append(["e", "", "", "", "", 0, "", ""])
     write_sheet(tmp_path / "annotations.csv", [*ANNOTATIONS, *rows])
     assert reasons(read_data_set("folder", tmp_path, fps=100)) == {
-        "annotations.csv, row 4": f"no clip 'x' in {tmp_path}",
-        "c": "onset: expected one of the frames from 1 to 6, got 9",
+        "annotations.csv, row 4": f"name: no clip 'x' in {tmp_path}",
+        "c": "annotations.csv, row 5, onset: expected one of the frames from 1 to 6, got 9",
         "d": "annotations.csv: rows 6 and 7 belong to one clip and differ; remove all but one",
-        "e": "fps: expected frames per second, got 0",
+        "e": "annotations.csv, row 8, fps: expected frames per second, got 0",
     }
     write_sheet(tmp_path / "more.csv", [["name", "on set"], ["b", 1]])
-    with pytest.raises(UserError, match="more.csv: expected columns among name,subject,.*; got 'on set'"):
+    with pytest.raises(UserError, match="more.csv: row 1: expected columns among name,subject,.*; got 'on set'"):
         read_data_set("folder", tmp_path, fps=100, sheet=tmp_path / "more.csv")
     with pytest.raises(UserError, match="less.csv: no such table of labels"):
         read_data_set("folder", tmp_path, fps=100, sheet=tmp_path / "less.csv")

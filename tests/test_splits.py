@@ -5,7 +5,7 @@ import pytest
 from errors import UserError
 from preparation.clip_record import ClipRecord
 from preparation.readers import read_data_set
-from preparation.splits import MEGC_DRIVING, by_list, by_megc, by_subject, leave_one_subject_out
+from preparation.splits import MEGC_DRIVING, by_list, by_megc, by_subject, composite_clips, leave_one_subject_out
 from tests.data_set_layouts import Mini, make_casme2, make_dfme, make_samm, make_smic_hs, make_smic_hs_e
 
 
@@ -25,6 +25,31 @@ def test_lists_name_clips_or_subjects():
     assert in_test(splits) == {"sub01_EP02_01", "sub03_EP01_01", "sub03_EP02_01", "sub03_EP03_01"}
     assert list(splits) == [clip.name for clip in CLIPS]
     assert set(splits.values()) == {"train", "test"}
+
+
+def composite(count: tuple[int, int, int] = (145, 133, 164)) -> list[str]:
+    """A list of 442 lines like that of MEGC 2019, without its names: CASME II, SAMM, SMIC-HS."""
+    lines = [f"casme2,sub{i % 24 + 1:02d},EP{i // 24 + 1:02d}_01,{i % 3}" for i in range(count[0])]
+    lines += [f"samm,{i % 28 + 6},{i % 28 + 6:03d}_{i // 28 + 1}_1,{i % 3}" for i in range(count[1])]
+    return lines + [f"smic,s{i % 16 + 1:02d},s{i % 16 + 1:02d}_ne_{i // 16 + 1:02d},0" for i in range(count[2])]
+
+
+def test_the_list_of_the_composite_data_set_names_clips_to_test():
+    clips = [record(f"sub{i % 24 + 1:02d}_EP{i // 24 + 1:02d}_01") for i in range(255)]
+    names, absent = composite_clips(composite(), clips)
+    assert absent == ["samm", "smic"]
+    assert len(in_test(by_list(clips, names))) == 145
+    smic = [record(f"s{i % 16 + 1}_ne_{i // 16 + 1:02d}") for i in range(164)]
+    samm = [record(f"{i % 28 + 6:03d}_{i // 28 + 1}_1") for i in range(159)]
+    names, absent = composite_clips(["db,subject,clip,label", *composite()], [*clips, *smic, *samm])
+    assert not absent
+    splits = by_list([*clips, *smic, *samm], names)
+    assert len(in_test(splits)) == 442
+    assert [sum(name in splits for name in names if name.startswith(start)) for start in ("sub", "s")] == [145, 309]
+    names, _ = composite_clips(composite(), clips[:100])
+    with pytest.raises(UserError, match=r"to test, got sub05_EP05_01, .* and 40 more"):
+        by_list(clips[:100], names)
+    assert composite_clips(["sub01_EP02_01f", "sub02"], clips) is None
 
 
 def test_a_fraction_of_the_subjects_is_tested_with_all_their_clips():

@@ -1,6 +1,7 @@
 import imageio.v3 as iio
 import numpy as np
 import pytest
+from PIL import Image
 
 from clips.reading import frame_rate, open_clip, read_frames
 from errors import UserError
@@ -65,6 +66,21 @@ def test_the_name_of_a_gif_says_by_how_much_it_is_slowed_down(tmp_path, fps, nam
     frames = iio.imread(path, plugin="pillow", mode="RGB", index=None)
     assert frames.shape == (6, 65, 65, 3)
     assert np.abs(frames.astype(int) - np.stack(FRAMES)).mean() < 8
+
+
+@pytest.mark.parametrize("order", [[0], [0, 0], [0, 1, 2], [0, 6, 6, 0], [0, 1, 1, 2, 2, 2], [0, 0, 1, 0, 0]])
+def test_a_gif_has_the_bytes_that_pillow_writes(tmp_path, order):
+    moved = FRAMES[0].copy()
+    moved[20:30, 40:44] = moved[21:31, 41:45]  # the frames of a GIF hold the rectangle that changes
+    frames = [[*FRAMES, moved][number] for number in order]
+    images = [Image.fromarray(frame) for frame in frames]
+    sample = np.concatenate(frames)
+    palette = Image.fromarray(sample).quantize(256, method=Image.Quantize.MEDIANCUT)
+    first, *others = (image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images)
+    settings = {"duration": 40, "loop": 0, "optimize": False}
+    first.save(tmp_path / "theirs.gif", save_all=True, append_images=others, **settings)
+    write_video(tmp_path / "ours.gif", frames, 25, crf=8)
+    assert (tmp_path / "ours.gif").read_bytes() == (tmp_path / "theirs.gif").read_bytes()
 
 
 def test_a_gif_does_not_flicker_where_nothing_moves(tmp_path):

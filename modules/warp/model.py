@@ -26,9 +26,9 @@ RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
 class WarpModel(MotionModel):
     """Backward warp of the source by one or several consecutive splines from the moved landmarks to its own.
 
-    Further control points on the forehead and around the head move with the head only; without them the spline would
-    extrapolate the motion of brows and jaw into hair and background. One spline folds the image where lids close;
-    several in a row, each for a part of the displacement, do not, at a proportional cost.
+    Further control points on the forehead and around the head move with the head only, or not at all if it is still;
+    without them the spline would extrapolate the motion of brows and jaw into hair and background. One spline folds the
+    image where lids close; several in a row, each for a part of the displacement, do not, at a proportional cost.
 
     Args:
         params: the config section `model_params`.
@@ -79,18 +79,18 @@ class WarpModel(MotionModel):
                 deformation = invert_displacement(condition.flow)
             else:
                 size = (encoded.shape[2], encoded.shape[3])
-                deformation = self._spline(motion_source["landmarks"], motion_driving["landmarks"], size)
+                still = condition is not None and condition.head_is_still
+                deformation = self._spline(motion_source["landmarks"], motion_driving["landmarks"], size, still)
             source = encoded.expand(len(deformation), -1, -1, -1)
             drawn = sample(source, deformation, mode="bicubic", padding="border")
         return {"prediction": drawn.clamp(0, 1), "deformation": deformation}
 
-    def _spline(self, own: Tensor, moved: Tensor, size: tuple[int, int]) -> Tensor:
+    def _spline(self, own: Tensor, moved: Tensor, size: tuple[int, int], head_is_still: bool) -> Tensor:
         """Sampling coordinates of every pixel: landmarks (1, 68, 2) and moved landmarks (B, 68, 2) -> (B, H, W, 2)."""
         own = own.expand_as(moved)
         if self.forehead is not None:
             anchors = head_anchors(own, self.forehead)
-            head = robust_similarity(own, moved)
-            moved = torch.cat([moved, anchors @ head[:, :, :2].mT + head[:, None, :, 2]], dim=1)
+            moved = torch.cat([moved, anchors if head_is_still else _with_head(anchors, own, moved)], dim=1)
             own = torch.cat([own, anchors], dim=1)
         smoothing = max(self.smoothing, SMALLEST_SMOOTHING)
         stages = [torch.lerp(moved, own, step / self.steps) for step in range(self.steps + 1)]
@@ -101,6 +101,12 @@ class WarpModel(MotionModel):
         for spline in splines[1:]:
             grid = spline.in_chunks(grid.flatten(1, 2)).view_as(grid)
         return grid
+
+
+def _with_head(anchors: Tensor, own: Tensor, moved: Tensor) -> Tensor:
+    """Anchors (B, A, 2) after the head motion that the landmarks (B, 68, 2) show."""
+    head = robust_similarity(own, moved)
+    return anchors @ head[:, :, :2].mT + head[:, None, :, 2]
 
 
 def head_anchors(landmarks: Tensor, forehead: float) -> Tensor:

@@ -47,9 +47,10 @@ def read_data_set(
             unreadable or lacks a column; no clips.
     """
     if kind in DATA_SETS:
-        if fps is not None:
+        data_set = DATA_SETS[kind]
+        if fps is not None and not data_set.needs_fps:
             raise UserError(f"fps: expected none, because the clips of {kind} have their own frame rate, got {fps:g}")
-        listing = read_coded(DATA_SETS[kind], root, sheet=sheet, release=release, missing_apex=missing_apex)
+        listing = read_coded(data_set, root, sheet=sheet, release=release, fps=fps, missing_apex=missing_apex)
     elif kind in KINDS:
         if release is not None:
             raise UserError(f"release: expected none, because {kind} has no releases, got {release!r}")

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from clips.reading import ClipError, read_image
+from clips.reading import ClipError, open_clip, read_frames, read_image
 from errors import UserError
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
 from preparation.readers.description import (
@@ -13,7 +13,9 @@ from preparation.readers.description import (
     DataSet,
     FolderKey,
     folder_key,
+    part_of,
 )
+from preparation.readers.header import shortened
 from preparation.readers.labels import (
     MissingApex,
     check_duration,
@@ -27,6 +29,7 @@ from preparation.readers.labels import (
 from preparation.readers.layout import (
     ClipFolder,
     Frames,
+    Release,
     choose_release,
     find_releases,
     has_colour,
@@ -38,11 +41,18 @@ from preparation.readers.sheets import Row, Unreadable
 
 
 def read_coded(
-    data_set: DataSet, root: Path, *, sheet: Path | None, release: str | None, missing_apex: MissingApex
+    described: DataSet,
+    root: Path,
+    *,
+    sheet: Path | None,
+    release: str | None,
+    fps: float | None,
+    missing_apex: MissingApex,
 ) -> Listing:
-    """Read a data set that is described by `data_set`; other arguments and errors as for `read_data_set`."""
-    found = find_releases(root, data_set.layout)
-    chosen = found if data_set.all_releases else [choose_release(found, root, release)]
+    """Read a data set that is described by `described`; other arguments and errors as for `read_data_set`."""
+    data_set, chosen = _find_form(described, root, release)
+    if data_set.fps is None and fps is not None:
+        data_set = replace(data_set, fps=fps)
     folders, left_out = _folders_by_key(data_set, [folder for part in chosen for folder in part.folders])
     left_out += [stray for part in chosen for stray in part.strays]
     remarks: tuple[Remark, ...] = ()
@@ -66,12 +76,47 @@ def read_coded(
         same_row: list[ClipRecord] = []
         for number, described in _movements(data_set, row):
             try:
-                record = _clip_record(described, folder, row, frames_of(folder), missing_apex)
+                frames = _renumbered(described, row, frames_of(folder))
+                record = _clip_record(described, folder, row, frames, missing_apex)
                 same_row.append(record if number == 1 else replace(record, name=f"{record.name}_{number}"))
             except Unreadable as reason:
                 left_out.append(LeftOut(row.where if row else folder.name, str(reason)))
         records += _with_other_movements(same_row)
     return Listing(tuple(records), tuple(left_out), remarks)
+
+
+def _find_form(described: DataSet, root: Path, release: str | None) -> tuple[DataSet, list[Release]]:
+    """The first form of a data set that is in a folder and, if the user names a release, has this one.
+
+    Raises:
+        UserError: there is none.
+    """
+    problem: UserError | None = None
+    for form in (described, *described.other_forms):
+        try:
+            found = find_releases(root, form.layout)
+            if release is not None and not form.all_releases:
+                found = [choose_release(found, root, release)]
+        except UserError as error:
+            problem = problem or error
+        else:
+            return form, found if form.all_releases else [choose_release(found, root, release)]
+    assert problem is not None, "there is a form"
+    raise problem
+
+
+def _renumbered(data_set: DataSet, row: Row | None, frames: Frames) -> Frames:
+    """Frames of a video that begins at the onset of its row, numbered from there; other frames as they are."""
+    if frames.files or row is None or data_set.columns is None:
+        return frames
+    onset, offset = row.frame(data_set.columns.movement.onset), row.frame(data_set.columns.movement.offset)
+    count = len(frames.numbers)
+    if onset is None or offset is None or offset <= count or count != offset - onset + 1:
+        return frames
+    remark = Remark(
+        f"{row.where}: a video of {count} frames", f"begins at the onset {onset}, because it ends before it"
+    )
+    return Frames((), tuple(range(onset, offset + 1)), (*frames.remarks, remark))
 
 
 def _folders_by_key(
@@ -80,8 +125,7 @@ def _folders_by_key(
     """Folders by the key of their rows; folders that differ in case or padding only are left out."""
     alike: dict[FolderKey, list[ClipFolder]] = {}
     for folder in folders:
-        key = folder_key(folder.parts[level] for level in data_set.key_levels)
-        alike.setdefault(key, []).append(folder)
+        alike.setdefault(data_set.key(folder.parts), []).append(folder)
     reason = "the name of another folder differs in case or padding only; remove one"
     left_out = [LeftOut(folder.name, reason) for same in alike.values() if len(same) > 1 for folder in same]
     return {key: same[0] for key, same in alike.items() if len(same) == 1}, left_out
@@ -123,11 +167,17 @@ def _clip_record(
     identity = data_set.identify(folder.parts)
     fps = data_set.fps
     if row is not None and data_set.columns is not None and data_set.columns.fps is not None:
-        fps = read_rate(row, data_set.columns.fps)
+        fps = read_rate(row, data_set.columns.fps) or fps
     if fps is None:
-        raise Unreadable("expected a frame rate in the sheet, got nothing")
+        remedy = "; set `fps`, or add the column" if data_set.needs_fps else ""
+        column = data_set.columns.fps if data_set.columns else None
+        raise Unreadable(f"{column or 'fps'}: expected frames per second, got nothing{remedy}")
     try:
-        colour = has_colour(read_image(frames.files[0])) if data_set.colour is None else data_set.colour
+        colour = data_set.colour
+        if colour is None:
+            colour = has_colour(
+                read_image(frames.files[0]) if frames.files else next(read_frames(open_clip(folder.path), None))
+            )
     except ClipError as error:
         raise Unreadable(str(error)) from error
     record = ClipRecord(
@@ -175,21 +225,27 @@ def _from_row(
     movement = read_movement(row, columns.movement, record.frame_numbers, missing_apex)
     facs, facs_remarks = read_facs(row, columns.facs) if columns.facs else (None, ())
     remarks = (*record.remarks, *row.remarks)
-    written = tuple(folder.parts[level] for level in data_set.key_levels)
+    written = tuple(
+        part_of(folder.parts[level], data_set.key_parts.get(level, "(.*)")) for level in data_set.key_levels
+    )
     if columns.row_key(row) == folder_key(written) and written != columns.folder_names(row):
         found = f"{row.where}: {'/'.join(columns.folder_names(row))}"
         remarks += (Remark(found, f"matched to folder {folder.name}, which differs in case or padding only"),)
     if columns.span is not None:
         remarks += check_span(row, *columns.span, movement, record.frame_numbers)
     record = check_duration(with_movement(replace(record, remarks=remarks), movement))
-    record = replace(record, emotion=row.text(columns.emotion), facs=facs, remarks=(*record.remarks, *facs_remarks))
+    emotion = row.text(columns.emotion) if columns.emotion else None
+    unused = tuple(
+        Remark(f"{row.where}, {column}: {shortened(cell)}", "not used")
+        for column in columns.unused
+        if (cell := row.text(column)) is not None
+    )
+    record = replace(record, emotion=emotion, facs=facs, remarks=(*record.remarks, *facs_remarks, *unused))
     if not data_set.recordings:
+        return record
+    record = replace(record, name=f"{record.name}_{movement.onset}")
+    if not record.frames:  # a video is decoded from its first frame
         return record
     inside = [i for i, n in enumerate(record.frame_numbers) if movement.onset <= n <= movement.offset]
     part = slice(inside[0], inside[-1] + 1)
-    return replace(
-        record,
-        name=f"{record.name}_{movement.onset}",
-        frames=record.frames[part],
-        frame_numbers=record.frame_numbers[part],
-    )
+    return replace(record, frames=record.frames[part], frame_numbers=record.frame_numbers[part])

@@ -5,37 +5,39 @@ Layouts and columns are those of the releases. Known errors come from the lists 
 out or lose their apex, and the listing reports them. `docs/adding_a_data_set.md` explains how to add a data set.
 """
 
+from dataclasses import replace
+
 from clips.files import normalised_name
+from preparation.readers.casme import CASME, CASME2, CASME3, CASME3_C, CASME_SQUARED
 from preparation.readers.description import (
+    MEB_LISTS,
     Columns,
     DataSet,
     Identity,
-    KnownDoubt,
     KnownError,
     KnownExchange,
+    check_subject,
 )
 from preparation.readers.labels import MovementColumns
 from preparation.readers.layout import Layout
 from preparation.readers.sheets import Unreadable
 
-_MEB = "tvaranka/meb"
-
-
-def _casme2(parts: tuple[str, ...]) -> Identity:
-    subject = f"sub{int(parts[0][3:]):02d}"
-    return Identity(subject, f"{subject}_{parts[1]}")
-
 
 def _samm(parts: tuple[str, ...]) -> Identity:
     subject, rest = parts[1].split("_", 1)
-    _check_subject(parts, subject)
+    check_subject(parts, subject)
     return Identity(f"{int(subject):03d}", f"{int(subject):03d}_{rest}")
+
+
+def _samm_long(parts: tuple[str, ...]) -> Identity:
+    subject, recording = parts[0].split("_")
+    return Identity(f"{int(subject):03d}", f"{int(subject):03d}_{recording}_long")
 
 
 def _smic(parts: tuple[str, ...]) -> Identity:
     """Subjects lose their padding: SMIC writes s1, the ground truth of MEGC 2019 s01. All clip numbers are padded."""
     subject, code, number = parts[-1].lower().split("_")
-    _check_subject(parts, subject)
+    check_subject(parts, subject)
     emotion = {"ne": "negative", "po": "positive", "sur": "surprise"}[code]
     if len(parts) > 2 and parts[2].lower() != emotion:
         raise Unreadable(f"expected a clip of {parts[2]}, got {parts[-1]}, which is {emotion}")
@@ -45,11 +47,6 @@ def _smic(parts: tuple[str, ...]) -> Identity:
 def _smic_extended(parts: tuple[str, ...]) -> Identity:
     identity = _smic(parts)
     return Identity(identity.subject, f"{identity.clip}_e")
-
-
-def _casme3(parts: tuple[str, ...]) -> Identity:
-    subject = f"spNO{int(parts[0].split('.')[1])}"
-    return Identity(subject, f"{subject}_{parts[1].lower()}")
 
 
 def _mmew(parts: tuple[str, ...]) -> Identity:
@@ -67,27 +64,11 @@ def _dfme(parts: tuple[str, ...]) -> Identity:
     return Identity(f"dfme-{subject}", f"dfme-{subject}_{number}")
 
 
-def _check_subject(parts: tuple[str, ...], subject: str) -> None:
-    if normalised_name(parts[0]) != normalised_name(subject):
-        raise Unreadable(f"expected a clip of {parts[0]}, got {parts[-1]}")
+def _meb(parts: tuple[str, ...]) -> Identity:
+    subject = normalised_name(parts[0]).replace("_", "-")
+    clip = parts[-1]
+    return Identity(subject, clip if clip.casefold().startswith(f"{subject}_") else f"{subject}_{clip}")
 
-
-CASME2 = DataSet(
-    kind="casme2",
-    layout=Layout((r"sub\d+", r"EP\d+(_\d+)*[a-z]*"), "sub01/EP02_01f/img46.jpg", frame=r"((reg|crop)_)?img\d+"),
-    identify=_casme2,
-    key_levels=(0, 1),
-    fps=200,
-    colour=True,
-    sheets=("CASME2-coding-20190701.xlsx", "CASME2-coding-20140508.xlsx"),
-    columns=Columns(
-        folder=("sub{Subject:0>2}", "{Filename}"),
-        movement=MovementColumns("OnsetFrame", "ApexFrame", "OffsetFrame"),
-        emotion="Estimated Emotion",
-        facs="Action Units",
-    ),
-    errors=(KnownError(60, "OffsetFrame", 91, _MEB),),
-)
 
 SAMM = DataSet(
     kind="samm",
@@ -105,7 +86,26 @@ SAMM = DataSet(
         facs="Action Units",
     ),
     spellings={"Others": "Other"},
-    errors=(KnownError(56, "Offset Frame", 5739, _MEB),),
+    errors=(KnownError(56, "Offset Frame", 5739, MEB_LISTS),),
+)
+
+SAMM_LONG = DataSet(
+    kind="samm-long",
+    layout=Layout((r"\d{3}_\d+",), "SAMM_longvideos/006_1/006_1_0001.jpg", frame=r"\d{3}_\d+_\d+"),
+    identify=_samm_long,
+    key_levels=(0,),
+    fps=200,
+    colour=False,
+    sheets=("SAMM_LongVideos_V3_Release.xlsx", "SAMM_LongVideos_V2_Release.xlsx", "SAMM_LongVideos_V1_Release.xlsx"),
+    columns=Columns(
+        folder=("{Filename}",),
+        movement=MovementColumns("Onset", "Apex", "Offset"),
+        facs="Action Units",
+        only=("Type", "micro.*"),
+        spellings={"Onset": ("Onset Frame",), "Apex": ("Apex Frame",), "Offset": ("Offset Frame",)},
+        parts={"Filename": r"(\d+_\d+)_\d+"},
+    ),
+    recordings=True,
 )
 
 _SMIC_CLIP = r"s\d+_(ne|po|sur)_\d+"
@@ -139,29 +139,6 @@ SMIC_HS_E = DataSet(
     ),
 )
 
-CASME3 = DataSet(
-    kind="casme3",
-    layout=Layout((r"spNO\.\d+", r"[a-z]+", "color"), "part_A/spNO.1/a/color/355.jpg", frame=r"\d+"),
-    identify=_casme3,
-    key_levels=(0, 1),
-    fps=30,
-    colour=True,
-    sheets=("cas(me)3_part_A_ME_label_JpgIndex_v2.xlsx", "CAS(ME)3_part_A_v2.xls"),
-    tab="label",
-    columns=Columns(
-        folder=("{Subject}", "{Filename}"),
-        movement=MovementColumns("Onset", "Apex", "Offset"),
-        emotion="emotion",
-        facs="AU",
-        only=("Expression type", "Micro-expression"),
-        optional=("emotion",),
-    ),
-    recordings=True,
-    spellings={"Others": "others"},
-    errors=(KnownError(796, "Offset", 1845, f"{_MEB}, and CAS(ME)3_part_A_v2.xls"),),
-    doubts=tuple(KnownDoubt(index, _MEB) for index in (128, 708, 749, 798)),
-)
-
 MMEW = DataSet(
     kind="mmew",
     layout=Layout((r"[a-z]+", r"[a-z]*\d+-.+"), "Micro_Expression/happiness/S01-02-001", parent="Micro_Expression"),
@@ -192,7 +169,7 @@ FOUR_DME = DataSet(
         emotion="Emotion",
         facs="AUs",
     ),
-    exchanges=(KnownExchange((144, 145), _MEB),),
+    exchanges=(KnownExchange((144, 145), MEB_LISTS),),
 )
 
 DFME = DataSet(
@@ -213,4 +190,32 @@ DFME = DataSet(
     all_releases=True,
 )
 
-DATA_SETS = {d.kind: d for d in (CASME2, SAMM, SMIC_HS, SMIC_HS_E, CASME3, MMEW, FOUR_DME, DFME)}
+_LETTERS_BEFORE_NUMBER = r"[a-z.]*?(\d+)(?:\.0+)?"  # sheets write subjects as 1, folders as sub01
+MEB = DataSet(
+    kind="meb",
+    layout=Layout((".+", "micro", ".+", ".+"), "s1/micro/negative/s1_ne_01/*.bmp"),
+    identify=_meb,
+    key_levels=(0, 3),
+    key_parts={0: _LETTERS_BEFORE_NUMBER},
+    fps=None,
+    colour=None,
+    columns=Columns(
+        folder=("{subject}", "{material}"),
+        movement=MovementColumns("onset", "apex", "offset"),
+        emotion="emotion",
+        facs="AU",
+        fps="fps",
+        optional=("apex", "emotion", "AU", "fps"),
+        spellings={"AU": ("AUs", "Action Units")},
+        parts={"subject": _LETTERS_BEFORE_NUMBER},
+    ),
+)
+MEB = replace(MEB, other_forms=(replace(MEB, layout=Layout((".+", ".+"), "sub01/EP02_01f/*.jpg"), key_levels=(0, 1)),))
+
+DATA_SETS = {
+    d.kind: d
+    for d in (
+        *(CASME, CASME2, CASME_SQUARED, SAMM, SAMM_LONG, SMIC_HS, SMIC_HS_E),
+        *(CASME3, CASME3_C, MMEW, FOUR_DME, DFME, MEB),
+    )
+}

@@ -1,16 +1,19 @@
 """Description of a data set of micro-expressions: its folders, its coding sheet, its names and its known errors."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from string import Formatter
 from typing import NamedTuple
 
 from clips.files import normalised_name
+from preparation.readers.header import Header
 from preparation.readers.labels import MovementColumns
 from preparation.readers.layout import Layout
-from preparation.readers.sheets import Row
+from preparation.readers.sheets import Row, Unreadable
 
+MEB_LISTS = "tvaranka/meb"
+"""Origin of most known errors, for messages."""
 FolderKey = tuple[str, ...]
 """Folder names without differences of case and zero padding, by which rows and folders are matched."""
 
@@ -20,11 +23,27 @@ def folder_key(names: Iterable[str]) -> FolderKey:
     return tuple(normalised_name(name) for name in names)
 
 
+def part_of(name: str, pattern: str) -> str:
+    """The group of a regular expression that matches a name; the whole name if it does not."""
+    match = re.fullmatch(pattern, name, re.IGNORECASE)
+    return match[1] if match else name
+
+
 class Identity(NamedTuple):
     """Names of a subject and of its clip, unique in all data sets; the clip's begins with the subject's and `_`."""
 
     subject: str
     clip: str
+
+
+def check_subject(parts: Sequence[str], subject: str) -> None:
+    """Check that a clip, the last of its folder names, is one of the subject that the first names.
+
+    Raises:
+        Unreadable: it is of another subject.
+    """
+    if normalised_name(parts[0]) != normalised_name(subject):
+        raise Unreadable(f"expected a clip of {parts[0]}, got {parts[-1]}")
 
 
 @dataclass(frozen=True)
@@ -71,6 +90,22 @@ class KnownExchange:
 
 
 @dataclass(frozen=True)
+class Translation:
+    """Cells of a column that are translated by the other tabs of the workbook, where the cell of a row follows or
+    precedes its translation.
+
+    Attributes:
+        column: whose cells are translated.
+        part: regular expression of its cells; the group is looked up.
+        wanted: regular expression of the translations; such a cell needs none.
+    """
+
+    column: str
+    part: str
+    wanted: str
+
+
+@dataclass(frozen=True)
 class Columns:
     """Columns of a coding sheet.
 
@@ -78,41 +113,58 @@ class Columns:
         folder: folder name at each of `DataSet.key_levels`, a template with names of columns in braces.
         movement: columns of onset, apex and offset.
         emotion, facs, fps: columns; None: the sheet has no such column.
-        only: a column of some editions, and the text in it that marks micro-expressions. Known errors are those of
-            the other editions.
+        only: a column, and a regular expression of its cells in rows of micro-expressions. Where it is optional, known
+            errors are those of the editions without it.
         optional: columns among the above that some editions lack.
         further: columns of second and third movements of a clip, in some editions.
         span: columns of the first and the last frame of a clip, in some editions.
+        unused: columns, in some editions, of whose cells the report says that they are not used.
+        spellings, headless: as in `Header`.
+        parts: regular expressions by column; the group, not the whole cell, is inserted in `folder`.
+        translations: applied before anything else is read.
     """
 
     folder: tuple[str, ...]
     movement: MovementColumns
-    emotion: str
+    emotion: str | None = None
     facs: str | None = None
     fps: str | None = None
     only: tuple[str, str] | None = None
     optional: tuple[str, ...] = ()
     further: tuple[MovementColumns, ...] = ()
     span: tuple[str, str] | None = None
+    unused: tuple[str, ...] = ()
+    spellings: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    headless: Mapping[str, str] = field(default_factory=dict)
+    parts: Mapping[str, str] = field(default_factory=dict)
+    translations: tuple[Translation, ...] = ()
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Columns that the sheet must have."""
-        folder = [name for part in self.folder for _, name, _, _ in Formatter().parse(part) if name]
-        others = (self.movement.onset, self.movement.apex, self.movement.offset, self.emotion, self.facs, self.fps)
-        names = dict.fromkeys([*folder, *(name for name in others if name)])
-        return tuple(name for name in names if name not in self.optional)
+    def folder_columns(self) -> list[str]:
+        """Columns that name the folder."""
+        return [name for part in self.folder for _, name, _, _ in Formatter().parse(part) if name]
 
     @property
-    def optional_names(self) -> tuple[str, ...]:
-        """Columns that the sheet may have."""
-        only = (self.only[0],) if self.only else ()
+    def header(self) -> Header:
+        """Header of the sheet."""
+        movement = (self.movement.onset, self.movement.apex, self.movement.offset)
+        only = self.only[0] if self.only else None
+        names = tuple(
+            dict.fromkeys(filter(None, (*self.folder_columns, *movement, self.emotion, self.facs, self.fps, only)))
+        )
         further = [name for part in self.further for name in (part.onset, part.offset)]
-        return (*self.optional, *only, *further, *(self.span or ()))
+        return Header(
+            tuple(name for name in names if name not in self.optional),
+            (*self.optional, *further, *(self.span or ()), *self.unused),
+            self.spellings,
+            self.headless,
+        )
 
     def folder_names(self, row: Row) -> tuple[str, ...]:
         """Names of the folder of a row's clip; numbers lose the decimals that some programs write (1.0)."""
-        cells = {name: re.sub(r"^(\d+)\.0+$", r"\1", cell) for name, cell in row.cells.items()}
+        cells = {name: re.sub(r"^(\d+)[.,]0+$", r"\1", cell) for name, cell in row.cells.items()}
+        for name, pattern in self.parts.items():
+            cells[name] = part_of(cells[name], pattern)
         return tuple(part.format_map(cells) for part in self.folder)
 
     def row_key(self, row: Row) -> FolderKey:
@@ -130,18 +182,20 @@ class DataSet:
         identify: names of subject and clip, from the folder names at all levels; raises `Unreadable` where these
             contradict each other.
         key_levels: levels of the layout that name a clip.
-        fps: frames per second; None: given by the sheet.
+        key_parts: regular expressions by level; the group, not the whole name of the folder, is matched to the sheet.
+        fps: frames per second; None: given by the sheet, or else by the user.
         colour: False for grey frames; None: decided by the first frame of each clip.
-        sheets: file names of the coding sheet's editions, the preferred one first; empty: folder names are the labels.
-            A sheet of another name is recognised by its columns.
+        sheets: file names of the coding sheet's editions, the preferred one first. Sheets of other names are recognised
+            by their columns.
         sheet_parts: regular expression of file names, for a sheet in several files.
         tab: of the workbook; a tab of another name is recognised by its columns.
-        columns: of the sheet.
+        columns: of the sheet; None: folder names are the labels.
         emotion_level: level of the layout that names the emotion, for data sets without a sheet.
         recordings: folders hold whole recordings, out of which any number of clips is cut.
         all_releases: clips of all releases belong together.
         spellings: emotions that the sheet spells in two ways, wrong -> right.
         errors, exchanges, doubts: known errors of the sheet.
+        other_forms: descriptions of other forms in which the data set is found, used where there is none of this form.
     """
 
     kind: str
@@ -161,3 +215,15 @@ class DataSet:
     errors: tuple[KnownError, ...] = ()
     exchanges: tuple[KnownExchange, ...] = ()
     doubts: tuple[KnownDoubt, ...] = ()
+    key_parts: Mapping[int, str] = field(default_factory=dict)
+    other_forms: tuple["DataSet", ...] = ()
+
+    @property
+    def needs_fps(self) -> bool:
+        """True if the user may have to give the frame rate."""
+        column = self.columns.fps if self.columns else None
+        return self.fps is None and (self.columns is None or column is None or column in self.columns.optional)
+
+    def key(self, parts: Sequence[str]) -> FolderKey:
+        """Key of a folder of frames, from the folder names at all levels."""
+        return folder_key(part_of(parts[level], self.key_parts.get(level, "(.*)")) for level in self.key_levels)

@@ -6,7 +6,8 @@ from typing import Literal
 
 from faces.facs import parse_code
 from preparation.clip_record import ClipRecord, Remark
-from preparation.readers.sheets import Row, Unreadable, shortened
+from preparation.readers.header import shortened
+from preparation.readers.sheets import Row, Unreadable
 
 MissingApex = Literal["leave", "midpoint"]
 """Apex where the release gives none: None, or halfway from onset to offset as in tvaranka/meb."""

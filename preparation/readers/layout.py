@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from clips.reading import IMAGE_SUFFIXES, ClipError, Frame, open_clip
+from clips.reading import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ClipError, Frame, count_frames, open_clip
 from errors import UserError
 from parsing.files import searched_folder
 from preparation.clip_record import LeftOut, Remark
@@ -39,11 +39,11 @@ class Layout:
 
 @dataclass(frozen=True)
 class ClipFolder:
-    """A folder of frames.
+    """A folder of frames, or a video in its place.
 
     Attributes:
-        path: of the folder.
-        parts: folder names, one per level of the layout.
+        path: of the folder or video.
+        parts: folder names, one per level of the layout; of a video, the name without suffix.
     """
 
     path: Path
@@ -63,16 +63,18 @@ class Release:
         path: folder that holds the first level.
         folders: folders of the clips, in the order of their names.
         strays: folders whose names do not fit the layout.
+        videos: the clips are videos instead of folders.
     """
 
     path: Path
     folders: tuple[ClipFolder, ...]
     strays: tuple[LeftOut, ...]
+    videos: bool = False
 
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames of a folder in the order of their numbers."""
+    """Frames of a folder in the order of their numbers; of a video, which has no files, counted from 1."""
 
     files: tuple[Path, ...]
     numbers: tuple[int, ...]
@@ -101,7 +103,9 @@ def find_releases(root: Path, layout: Layout) -> list[Release]:
         if folder == root or layout.parent is None or _matches(layout.parent, folder.name):
             first = [p for p in inside if _matches(layout.levels[0], p.name)]
             release = _read_release(folder, first, layout)
-            if any(_has_pictures(clip.path) for clip in release.folders):
+            if not any(has_pictures(clip.path) for clip in release.folders):
+                release = _read_videos(folder, first, layout)
+            if release.folders:
                 found.append(release)
                 inside = [p for p in inside if p not in first]
         if depth < _DEPTH:
@@ -128,6 +132,8 @@ def choose_release(releases: Sequence[Release], root: Path, wanted: str | None) 
         for release, name in zip(releases, names, strict=True)
         if wanted is None or wanted.casefold() in {name.casefold(), *name.casefold().split("/")}
     ]
+    if wanted is None and len(fitting) > 1:  # frames are better than compressed videos
+        fitting = [release for release in fitting if not release.videos] or fitting
     if len(fitting) == 1:
         return fitting[0]
     if wanted is not None and not fitting:
@@ -136,15 +142,18 @@ def choose_release(releases: Sequence[Release], root: Path, wanted: str | None) 
 
 
 def read_frames_of(folder: Path, layout: Layout) -> Frames:
-    """Find the frames of a folder.
+    """Find the frames of a folder or video.
 
     Raises:
         Unreadable: no frames, a frame without a number, or two with the same number.
     """
     try:
-        files = open_clip(folder).frames
+        clip = open_clip(folder)
+        if folder.is_file():
+            return Frames((), tuple(range(1, count_frames(clip) + 1)))
     except ClipError as error:
         raise Unreadable(str(error)) from error
+    files = clip.frames
     by_number: dict[int, Path] = {}
     for file in sorted(files):
         digits = re.search(r"[0-9]+$", file.stem)
@@ -168,12 +177,32 @@ def has_colour(picture: Frame) -> bool:
     return bool((picture != picture[..., :1]).any())
 
 
+def has_pictures(folder: Path) -> bool:
+    """True if a folder holds frames, hidden files apart."""
+    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
+
+
 def _matches(pattern: str, name: str) -> bool:
     return re.fullmatch(pattern, name, re.IGNORECASE) is not None
 
 
-def _has_pictures(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".") for p in folder.iterdir())
+def _read_videos(folder: Path, first: list[Path], layout: Layout) -> Release:
+    """A release whose videos stand in the place of the folders of frames."""
+    *above, last = layout.levels
+    if re.escape(last) == last:  # a folder of the same name in every clip
+        return Release(folder, (), ())
+    parents = [ClipFolder(folder, ())]
+    if above:
+        parents = list(_read_release(folder, first, replace(layout, levels=tuple(above))).folders)
+    videos = [
+        ClipFolder(path, (*parent.parts, path.stem))
+        for parent in parents
+        for path in sorted(parent.path.iterdir())
+        if path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    ]
+    fitting = [video for video in videos if _matches(last, video.parts[-1])]
+    strays = [_stray(video.name, video.path.name, layout) for video in videos if video not in fitting]
+    return Release(folder, tuple(fitting), tuple(strays), videos=True)
 
 
 def _read_release(folder: Path, first: list[Path], layout: Layout) -> Release:

@@ -1,12 +1,13 @@
-"""Reads clips of any other origin: folders of frames in one folder, or videos in a folder and in the folders below it,
-with or without a table of labels.
+"""Reads clips of any other origin: folders of frames, or videos, in a folder and below it, with or without a table of
+labels.
 
-The table is `annotations.csv` beside the clips, or given by the user, with the column `name` and any of `subject`,
-`onset`, `apex`, `offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` there may be its landmarks, `NAME.npy`,
-`.csv` or `.pts` (also `NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
+The table is `annotations.csv` (or a workbook) beside the clips, or given by the user, with the column `name` and any of
+`subject`, `onset`, `apex`, `offset`, `fps`, `emotion` and `facs`. Beside a clip `NAME` there may be its landmarks,
+`NAME.npy`, `.csv` or `.pts` (also `NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +27,7 @@ from clips.reading import (
 from errors import UserError
 from parsing.files import searched_folder
 from preparation.clip_record import ClipRecord, LeftOut, Listing, Remark
+from preparation.readers.header import Header, shown
 from preparation.readers.labels import (
     MissingApex,
     MovementColumns,
@@ -35,10 +37,11 @@ from preparation.readers.labels import (
     read_rate,
     with_movement,
 )
-from preparation.readers.layout import has_colour, subfolders
-from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet, shown
+from preparation.readers.layout import has_colour, has_pictures, subfolders
+from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet
 
 ANNOTATIONS = "annotations.csv"
+_TABLE_SUFFIXES = (".csv", ".tsv", ".xlsx", ".xls")
 COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs")
 
 
@@ -71,9 +74,16 @@ def _frame_folders(root: Path) -> list[Path]:
         raise UserError(
             f"{root}: no such folder{searched_folder(root)}; expected one that contains a folder of frames per clip"
         )
-    if not (folders := subfolders(root)):
+    folders, waiting = [], subfolders(root)
+    while waiting:
+        folder = waiting.pop()
+        inside = [] if has_pictures(folder) else [path for path in subfolders(folder) if not path.is_symlink()]
+        waiting += inside
+        if not inside:
+            folders.append(folder)
+    if not folders:
         raise UserError(f"{root}: expected one folder of frames per clip, found no folders")
-    return natsorted(folders, key=lambda path: path.name)
+    return natsorted(folders, key=lambda path: path.relative_to(root).parts)
 
 
 def _video_files(root: Path) -> list[Path]:
@@ -106,12 +116,17 @@ def _read_annotations(
     root: Path, paths: Sequence[Path], given: Path | None
 ) -> tuple[dict[Path, list[Row]], list[LeftOut], tuple[Remark, ...]]:
     """Rows of each clip, rows without a clip, and remarks on the table."""
-    beside = (root if root.is_dir() else root.parent) / ANNOTATIONS
-    if given is None and not beside.is_file():
-        return {}, [], ()
-    if given is not None and not given.is_file():
+    if given is None:
+        place = (root if root.is_dir() else root.parent) / ANNOTATIONS
+        tables = [file for suffix in _TABLE_SUFFIXES if (file := place.with_suffix(suffix)).is_file()]
+        if len(tables) > 1:
+            raise UserError(f"expected one of {' and '.join(map(str, tables))}, found both; remove one")
+        if not tables:
+            return {}, [], ()
+        given = tables[0]
+    if not given.is_file():
         raise UserError(f"{given}: no such table of labels")
-    table = read_sheet(given or beside, ("name",), known=COLUMNS)
+    table = read_sheet(given, Header(("name",), known=COLUMNS))
     alike: dict[str, list[Path]] = {}
     for path in paths:
         alike.setdefault(normalised_name(_name(path, root)), []).append(path)
@@ -121,7 +136,7 @@ def _read_annotations(
         known = alike.get(normalised_name(row.cells["name"]), [])
         exact = [path for path in known if _name(path, root) == row.cells["name"]]
         if not (exact or len(known) == 1):
-            left_out.append(LeftOut(row.where, f"no clip {shown(row.cells['name'])} in {root}"))
+            left_out.append(LeftOut(row.where, f"name: no clip {shown(row.cells['name'])} in {root}"))
             continue
         path = (exact or known)[0]
         if not exact:
@@ -149,7 +164,8 @@ def _read_clip(kind: str, root: Path, path: Path, row: Row | None, fps: float | 
     else:
         numbers, frames = tuple(range(count_frames(clip))), ()
         colour = has_colour(next(read_frames(clip, None)))
-    rate = (row and read_rate(row, "fps")) or frame_rate(clip) or fps
+    with _named_row(row):
+        rate = (row and read_rate(row, "fps")) or frame_rate(clip) or fps
     if rate is None:
         raise Unreadable("expected a frame rate, got none; set `fps`, or add the column fps")
     return ClipRecord(
@@ -162,7 +178,7 @@ def _read_clip(kind: str, root: Path, path: Path, row: Row | None, fps: float | 
         fps=rate,
         colour=colour,
         landmarks=_beside(path, (stem, f"{stem}.onset"), LANDMARK_SUFFIXES),
-        au_table=_beside(path, (f"{stem}_au",), (".csv",)),
+        au_table=_beside(path, (f"{stem}_au",), _TABLE_SUFFIXES),
     )
 
 
@@ -198,14 +214,24 @@ def _with_labels(clip: ClipRecord, row: Row | None, missing_apex: MissingApex) -
         return clip
     facs, remarks = read_facs(row, "facs")
     clip = replace(clip, emotion=row.text("emotion"), facs=facs, remarks=(*clip.remarks, *row.remarks, *remarks))
-    times = {column: row.frame(column) for column in ("onset", "apex", "offset")}
-    if times["onset"] is None or times["offset"] is None:
-        for column, frame in times.items():
-            if frame is not None:
-                check_frame(column, frame, clip.frame_numbers)
-        return replace(clip, onset=times["onset"], apex=times["apex"], offset=times["offset"])
-    columns = MovementColumns("onset", "apex" if "apex" in row.cells else None, "offset")
-    return with_movement(clip, read_movement(row, columns, clip.frame_numbers, missing_apex))
+    with _named_row(row):
+        times = {column: row.frame(column) for column in ("onset", "apex", "offset")}
+        if times["onset"] is None or times["offset"] is None:
+            for column, frame in times.items():
+                if frame is not None:
+                    check_frame(column, frame, clip.frame_numbers)
+            return replace(clip, onset=times["onset"], apex=times["apex"], offset=times["offset"])
+        columns = MovementColumns("onset", "apex" if "apex" in row.cells else None, "offset")
+        return with_movement(clip, read_movement(row, columns, clip.frame_numbers, missing_apex))
+
+
+@contextmanager
+def _named_row(row: Row | None) -> Iterator[None]:
+    """Name the row in the reason of an `Unreadable`."""
+    try:
+        yield
+    except Unreadable as reason:
+        raise Unreadable(f"{row.where}, {reason}" if row else str(reason)) from reason
 
 
 def _with_known_subject(clip: ClipRecord, spellings: dict[str, str]) -> ClipRecord:

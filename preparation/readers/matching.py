@@ -1,9 +1,11 @@
 """Reads the rows of a coding sheet, corrects its known errors and matches rows to the folders of their frames."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from errors import UserError
 from preparation.clip_record import LeftOut, Remark
 from preparation.readers.description import (
     Columns,
@@ -12,11 +14,14 @@ from preparation.readers.description import (
     KnownDoubt,
     KnownError,
     KnownExchange,
+    Translation,
+    part_of,
 )
 from preparation.readers.finding import find_parts, find_sheet
+from preparation.readers.header import shortened, shown
 from preparation.readers.labels import in_order
 from preparation.readers.layout import ClipFolder, Frames
-from preparation.readers.sheets import Row, Unreadable, merge_repeats, read_sheet, shortened
+from preparation.readers.sheets import Row, Sheet, Unreadable, merge_repeats, read_sheet
 
 Labelled = tuple[ClipFolder, Row]
 FramesOf = Callable[[ClipFolder], Frames]
@@ -29,24 +34,28 @@ def read_rows(
 ) -> tuple[list[Row], tuple[Remark, ...]]:
     """Rows of micro-expressions in the coding sheet, with one spelling per emotion."""
     remarks: tuple[Remark, ...] = ()
+    header = columns.header
     if data_set.sheet_parts is not None and given is None:
-        paths = find_parts(places, data_set.sheet_parts, columns.names)
+        paths = find_parts(places, data_set.sheet_parts, header)
     else:
-        path, remarks = find_sheet(places, data_set.sheets, columns.names, given)
+        path, remarks = find_sheet(places, data_set.sheets, header, given)
         paths = [path]
     rows = []
     for path in paths:
-        sheet = read_sheet(path, columns.names, optional=columns.optional_names, tab=data_set.tab)
+        sheet = read_sheet(path, header, tab=data_set.tab)
         micro = [row for row in sheet.rows if _is_micro(row, columns)]
         remarks += sheet.remarks
-        for column in sorted(set(columns.optional) - sheet.columns):
+        for column in sorted(set(columns.optional) - sheet.columns - set(columns.only or ())):
             remarks += (Remark(f"{path.name}: no column {column}", "left empty"),)
         if columns.only is not None and len(micro) < len(sheet.rows):
             others = len(sheet.rows) - len(micro)
-            found = f"{path.name}: {others} rows whose {columns.only[0]} is not {columns.only[1]}"
+            found = f"{path.name}: {others} rows whose {columns.only[0]} is not that of micro-expressions"
             remarks += (Remark(found, "left out"),)
+        for translation in columns.translations:
+            micro = _translate(micro, translation, sheet, path)
         rows += micro
-    for wrong, right in data_set.spellings.items():
+    for wrong, right in data_set.spellings.items() if columns.emotion else ():
+        assert columns.emotion is not None
         why = f"{right}, as in other rows"
         rows = [r.with_cell(columns.emotion, right, why) if r.text(columns.emotion) == wrong else r for r in rows]
     return rows, remarks
@@ -55,7 +64,33 @@ def read_rows(
 def _is_micro(row: Row, columns: Columns) -> bool:
     if columns.only is None or columns.only[0] not in row.cells:
         return True
-    return row.cells[columns.only[0]].casefold() == columns.only[1].casefold()
+    return re.fullmatch(columns.only[1], row.cells[columns.only[0]], re.IGNORECASE) is not None
+
+
+def _translate(rows: Sequence[Row], translation: Translation, sheet: Sheet, path: Path) -> list[Row]:
+    """The rows with cells translated as far as the other tabs of the workbook do.
+
+    Raises:
+        UserError: they translate none.
+    """
+    column, wanted = translation.column, re.compile(translation.wanted, re.IGNORECASE)
+    known: dict[str, str] = {}
+    for cells in sheet.other_rows:
+        for at, cell in enumerate(cells):
+            if wanted.fullmatch(cell):
+                for beside in (*cells[at + 1 : at + 2], *reversed(cells[:at][-1:])):
+                    known.setdefault(beside.casefold(), cell)
+    translated = []
+    for row in rows:
+        cell = part_of(row.cells.get(column, ""), translation.part)
+        found = cell if wanted.fullmatch(cell) else known.get(cell.casefold())
+        translated.append(replace(row, cells=row.cells | {column: found}) if found else row)
+    if rows and all(row is other for row, other in zip(rows, translated, strict=True)):
+        raise UserError(
+            f"{path}: {column}: expected another tab of the workbook that names the folder of {rows[0].where} "
+            f"({shown(rows[0].cells.get(column, ''))}), found none; use the workbook as it is distributed"
+        )
+    return translated
 
 
 def match_rows(
@@ -65,14 +100,15 @@ def match_rows(
     keys = [columns.row_key(row) for row in rows]
     named = set(keys)
     labelled = [(folders[key], row) for key, row in zip(keys, rows, strict=True) if key in folders]
+    where = ", ".join(columns.folder_columns)
     left_out = [
-        LeftOut(row.where, f"no folder {shortened('/'.join(columns.folder_names(row)))}")
+        LeftOut(row.where, f"{where}: no folder {shortened('/'.join(columns.folder_names(row)))}")
         for key, row in zip(keys, rows, strict=True)
         if key not in folders
     ]
     if not data_set.recordings:
-        where = " and ".join(sorted({row.sheet for row in rows}))
-        left_out += [LeftOut(folders[key].name, f"no row in {where}") for key in folders if key not in named]
+        sheets = " and ".join(sorted({row.sheet for row in rows}))
+        left_out += [LeftOut(folders[key].name, f"no row in {sheets}") for key in folders if key not in named]
 
     def fits(folder: ClipFolder, row: Row) -> bool:
         try:
@@ -82,7 +118,8 @@ def match_rows(
 
     for exchange in data_set.exchanges:
         labelled = _exchange_rows(exchange, labelled, fits)
-    known = columns.only is None or not any(columns.only[0] in row.cells for row in rows)
+    only = columns.only[0] if columns.only and columns.only[0] in columns.optional else None
+    known = not any(only in row.cells for row in rows)
     for error in data_set.errors if known else ():
         labelled = [(folder, _correct_row(error, folder, row, fits)) for folder, row in labelled]
     for doubt in data_set.doubts if known else ():

@@ -77,14 +77,17 @@ def wait_until_alone(session: int, seconds: float = 5) -> None:
 
 
 def wait_for_work(folder: Path, job: subprocess.Popen, clips: int) -> None:
-    """Wait until so many clips are finished and others are being made."""
+    """Wait until a run holds the folder, so many clips are finished and others are being made, or it has ended."""
+    out = folder / "out"
+    owner = out / ".lock-owner.json"
     end = time.monotonic() + 60
-    while len(list((folder / "out").glob("t*/*"))) < clips or not list((folder / "out").glob(".prepare/making/*")):
-        if job.poll() == 0:
+    while job.poll() is None:
+        holds = owner.exists() and f'"process": {job.pid},' in owner.read_text()
+        if holds and len(list(out.glob("t*/*"))) >= clips and list(out.glob(".prepare/making/*")):
             return
-        assert job.poll() is None, job.communicate()
         assert time.monotonic() < end, "no work within a minute"
         time.sleep(0.005)
+    assert job.returncode == 0, job.communicate()
 
 
 @pytest.mark.parametrize(
@@ -123,6 +126,28 @@ def test_workers_end_with_a_process_that_is_killed(tmp_path):
         time.sleep(0.02)
     job.kill()
     wait_until_alone(job.pid, seconds=2)
+
+
+KILLED_WHILE_A_WORKER_STARTS = """
+import os, signal
+from multiprocessing import resource_tracker, util
+from preparation.workers import run_in_processes
+resource_tracker.ensure_running()
+start = util.spawnv_passfds
+def start_and_die(*arguments):
+    start(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+util.spawnv_passfds = start_and_die
+list(run_in_processes(exec, ["pass"] * 2, 2))
+"""
+
+
+def test_a_worker_whose_starter_is_killed_says_nothing(tmp_path):
+    job = start_command(["-c", KILLED_WHILE_A_WORKER_STARTS], tmp_path)
+    _, said = job.communicate(timeout=30)
+    assert job.returncode == -signal.SIGKILL
+    assert said == ""
+    wait_until_alone(job.pid)
 
 
 def test_the_second_signal_ends_every_process_at_once(tmp_path):

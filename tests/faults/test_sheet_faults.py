@@ -1,5 +1,6 @@
 """Mutated coding sheets and annotations: every one ends in clips and reasons, or in one line that names the file."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errors import UserError
-from preparation.readers import read_data_set
-from tests.data_set_layouts import draw_noise, make_casme3, make_samm, make_smic_hs_e, write_frames
+from preparation.readers import loose, read_data_set
+from preparation.readers.data_sets import DATA_SETS
+from tests.data_set_layouts import MAKERS, draw_noise, write_frames
 
 ROWS = {
     "samm": (
@@ -24,6 +26,16 @@ ROWS = {
         "Subject,Filename,Onset,Apex,Offset,AU,Expression type,emotion\nspNO.1,a,3,6,10,4,Micro-expression,fear\n"
         "spNO.2,h,96,96,103,1+2,Micro-expression,Others\nspNO.2,h,90,96,103,1+2,Macro-expression,fear\n"
     ),
+    "casme-sq": (
+        "1,anger1_1,96,99,103,4+7,negative,micro-expression,anger\n7,happy3_2,550,553,557,R12,positive,micro,joy\n"
+        "s15,anger1_1,1,2,3,4,negative,macro-expression,anger\n"
+    ),
+    "samm-long": (
+        "Subject,Filename,Onset,Apex,Offset,Type,Action Units\n31,031_2_3,96,99,103,Micro - 1/2,4B\n"
+        "31,031_2_5,300,303,307,Micro,L12\n36,036_7_1,996,-1,1003,Macro,14\n"
+    ),
+    "casme3-c": "sub,count,onset,offset,au\nspNO.216,1,96,103,4+7\n216,2.0,8,15,12\nspNO.230,1,1,8,1 2\n",
+    "meb": "subject,material,onset,apex,offset,AU,fps\nperson1,first,1,4,8,4,100\n2,second,96,,103,12,90\n",
     "folder": "name,subject,onset,apex,offset,fps,emotion,facs\na1,Ann,2,4,6,50,joy,12\nb,,1,,5,,,4+7\n",
 }
 CELLS = st.sampled_from(
@@ -36,8 +48,7 @@ BYTES = st.sampled_from([b",", b"\n", b'"', b"\r", b"\0", b"\xff", b"\xef\xbb\xb
 def releases(tmp_path_factory) -> dict[str, Path]:
     """Releases without their sheets."""
     folder = tmp_path_factory.mktemp("releases")
-    makers = {"samm": make_samm, "smic-hs-e": make_smic_hs_e, "casme3": make_casme3}
-    found = {kind: make(folder / kind) for kind, make in makers.items()}
+    found = {kind: MAKERS[kind](folder / kind) for kind in ROWS if kind != "folder"}
     for path in folder.rglob("*.xlsx"):
         path.unlink()
     for name in ("a1", "b"):
@@ -60,6 +71,15 @@ def mutated_tables(draw) -> tuple[str, bytes]:
     return kind, data
 
 
+def columns_of(kind: str) -> set[str]:
+    """Columns that a message may name."""
+    if kind == "folder":
+        return set(loose.COLUMNS)
+    columns = DATA_SETS[kind].columns
+    assert columns is not None
+    return {*columns.header.columns, *columns.header.optional}
+
+
 @given(table=mutated_tables())
 def test_mutated_tables_give_clips_and_reasons_or_one_line(table, releases, tmp_path_factory):
     kind, data = table
@@ -72,6 +92,12 @@ def test_mutated_tables_give_clips_and_reasons_or_one_line(table, releases, tmp_
         assert "mutated.csv" in lines[0] or str(releases[kind]) in lines[0]
     else:
         lines = [f"{out.name}: {out.reason}" for out in listing.left_out]
+        for out in listing.left_out:
+            if out.name.startswith("mutated.csv"):
+                assert re.fullmatch(r"mutated\.csv, row [0-9]+", out.name)
+                assert set(out.reason.split(": ")[0].split(", ")) <= columns_of(kind), out
+            elif "mutated.csv" in out.reason and "no row in" not in out.reason:
+                assert re.search(r"mutated\.csv(, row|: rows) [0-9]+", out.reason), out
         for clip in listing.clips:
             assert clip.frame_numbers[0] <= (clip.onset or clip.frame_numbers[0])
             lines += [f"{remark.found}: {remark.done}" for remark in clip.remarks]

@@ -54,9 +54,9 @@ ENGINE = _faults(
         "{k: v.expand(part.stop - part.start, *v.shape[1:]) for k, v in face.motion.items()}, self",
     ),
     ("motion is relative to frame 0 for any reference", "slice(reference, reference + 1)", "slice(0, 1)"),
-    ("flow starts at frame 0 for any reference", "frames[reference],", "frames[0],"),
+    ("flow starts at frame 0 for any reference", "frames()[reference],", "frames()[0],"),
     ("flow is half as large", "return (moved / half)", "return (moved / half / 2)"),
-    ("flow always removes the head motion", "keep_head=not params.remove_head_motion", "keep_head=False"),
+    ("flow always removes the head motion", "keep_head=not removes_head", "keep_head=False"),
     (
         "head motion of the flow is doubled",
         "fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)",
@@ -309,7 +309,18 @@ DATA = [
             "(landmarks + 0.5) * self._scale(len(landmarks)) - 0.5",
             "landmarks * self._scale(len(landmarks))",
         ),
+    ),
+    *_faults(
+        "data",
+        "clips/crop.py",
+        "tests/test_frame_cache.py",
         ("shrinking aliases", "shrinks = height < frame.shape[0]", "shrinks = False"),
+    ),
+    *_faults(
+        "data",
+        "clips/loader.py",
+        "tests/test_reference_frame.py",
+        ("jittering landmarks are used", 'self.params.landmarks == "file" or not (', "True or not ("),
     ),
     *_faults(
         "data",
@@ -403,8 +414,8 @@ FILES = [
         ("a failed write leaves its rest", "temporary.unlink(missing_ok=True)", "pass"),
         (
             "files are written under their own name",
-            "temporary = _temporary(path)\n",
-            "temporary = path\n",
+            "temporary = _temporary(path)\n        try:\n            yield",
+            "temporary = path\n        try:\n            yield",
         ),
     ),
     *_faults(
@@ -418,13 +429,6 @@ FILES = [
             "{self.settings}",
             "tests/test_facs_codes.py",
         ),
-    ),
-    *_faults(
-        "files",
-        "output/result_table.py",
-        "tests/test_animate.py",
-        ("a finished clip is made again", 'row["key"] == key', "False"),
-        ("a finished clip needs no frames", " and (self.path.parent / folder).is_dir()", ""),
     ),
 ]
 
@@ -845,6 +849,35 @@ FACES = [
     ),
     *_faults(
         "faces",
+        "faces/neutral.py",
+        "tests/test_reference_frame.py",
+        ("closed eyes are neutral", "(mouth - lids)", "mouth"),
+        ("an open mouth is neutral", "(mouth - lids)", "(-lids)"),
+        ("turned heads look expressive", "np.maximum(eyes, np.median(eyes))", "eyes"),
+    ),
+    *_faults(
+        "faces",
+        "faces/jitter.py",
+        "tests/test_reference_frame.py",
+        ("jitter never exceeds motion", "self.noise > LEAST_JITTER and", "False and"),
+        ("motion counts as jitter", "still[:-2] - 2 * still[1:-1] + still[2:]", "still[1:] - still[:-1]"),
+    ),
+    *_faults(
+        "faces",
+        "faces/face_mesh.py",
+        "tests/test_face_mesh.py",
+        (
+            "what resembles a face is one",
+            "or not self._agrees_with_mirror_image(view, in_crop)",
+            "",
+            "tests/test_face_mesh.py -k refused",
+        ),
+        ("irises are not mirrored", "crop[:, ::-1]", "crop", "tests/test_face_mesh.py -k refused"),
+        ("the first face is the largest", "key=_area, reverse=True", "key=_area", "tests/test_face_mesh.py -k several"),
+        ("the mesh is fitted once", "PASSES = 3", "PASSES = 1"),
+    ),
+    *_faults(
+        "faces",
         "faces/flow.py",
         "tests/test_tracking.py",
         ("the flow is not refined", " + self._refine(image, forward)", ""),
@@ -914,7 +947,7 @@ PREPARE_FAULTS = "tests/faults/test_prepare_faults.py"
 PREPARATION = [
     *_faults(
         "preparation",
-        "preparation/crop.py",
+        "clips/crop.py",
         "tests/test_prepare.py -k crop",
         ("the crop lies lower", "- [0, params.raised * larger]", "+ [0, params.raised * larger]"),
         ("the margin is half as wide", "(1 + 2 * params.margin)", "(1 + params.margin)"),
@@ -1057,8 +1090,8 @@ PREPARATION = [
     *_faults(
         "preparation",
         "preparation/tables.py",
-        f"{PREPARE_FAULTS} -k harmless",
-        ("cells are formulas", 'return f"\'{value}"', "return value"),
+        f"{PREPARE_FAULTS} -k formulas",
+        ("cells of kept clips gain an apostrophe", "plain_cell(cell)", "cell"),
     ),
     *_faults(
         "preparation",
@@ -1080,8 +1113,79 @@ PREPARATION = [
             "workers of a killed process go on",
             "_end_with_parent()\n    cv2",
             "cv2",
-            "tests/faults/test_prepare_interrupted.py -k killed",
+            "tests/faults/test_prepare_interrupted.py -k with_a_process_that_is_killed",
         ),
+        (
+            "a starting worker reports that its starter was killed",
+            "process = WorkerProcess(",
+            'process = multiprocessing.get_context("spawn").Process(',
+            "tests/faults/test_prepare_interrupted.py -k says_nothing",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/readers/layout.py",
+        "tests/test_further_forms.py",
+        ("videos do not stand in for folders", "release = _read_videos(folder, first, layout)", "pass"),
+        ("compressed videos are as good as frames", "if not release.videos] or fitting", "] or fitting"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/readers/coded.py",
+        "tests/test_further_forms.py",
+        ("frames of a video are counted from 0 at the onset", "tuple(range(onset, offset + 1))", "frames.numbers"),
+        ("other forms of a data set are not tried", "(described, *described.other_forms)", "(described,)"),
+        (
+            "recordings that are videos are cut before they are decoded",
+            "if not record.frames:",
+            "if record.frames:",
+            "tests/test_readers.py",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/readers/matching.py",
+        "tests/test_further_forms.py",
+        ("cells are not translated", "micro = _translate(micro, translation, sheet, path)", "pass"),
+        (
+            "macro-expressions are clips",
+            "row.cells[columns.only[0]], re.IGNORECASE) is not None",
+            "'micro-expression') or True",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/readers/header.py",
+        "tests/test_further_forms.py",
+        (
+            "sheets without a header lose their first row",
+            "return Body(list(self.headless), start)",
+            "return Body(list(self.headless), start + 1)",
+        ),
+        (
+            "other spellings of columns are unknown",
+            "return others | {",
+            "return {",
+            "tests/test_further_forms.py -k spelling",
+        ),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/readers/loose.py",
+        "tests/test_further_forms.py",
+        ("folders of frames are found at the first level only", "waiting += inside\n        if not inside", "if True"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/readers/sheets.py",
+        "tests/test_further_forms.py",
+        ("numbers of sheets have no decimal comma", "else to_number(cell)", "else float(cell)"),
+    ),
+    *_faults(
+        "preparation",
+        "preparation/splits.py",
+        "tests/test_splits.py",
+        ("the composite list is a list of names", "if not rows or any(", "if True or any("),
     ),
     *_faults(
         "preparation",
@@ -1116,14 +1220,74 @@ PREPARATION = [
     ),
 ]
 
+SMALL_PHOTOS = ("tests/test_whole_photos.py -k as_many",)
+SEAM = ("tests/test_whole_photos.py -k seam",)
+EDGE = ("tests/test_whole_photos.py -k end",)
 OUTPUT = [
+    *_faults(
+        "output",
+        "output/paste_back.py",
+        "tests/test_whole_photos.py -k large",
+        ("motion keeps the size that it has on the small frame", "* (scale * self.mask", "* (self.mask", *SMALL_PHOTOS),
+        ("motion does not fade", "(scale * self.mask[..., None])", "scale", *SEAM),
+        ("what networks add is lost", "if np.abs(residual).max() >= UNSEEN:", "if False:", *SMALL_PHOTOS),
+        (
+            "the border of the photo is not the end of the crop",
+            "ends_inside=left + side < width",
+            "ends_inside=True",
+            *EDGE,
+        ),
+    ),
+    *_faults(
+        "output",
+        "output/audio.py",
+        "tests/test_whole_photos.py -k sound",
+        ("sound of another duration is kept", "abs(found - duration) > LARGEST_DIFFERENCE", "False"),
+        ("other codecs are copied", "canonical_name in COPIED", "canonical_name"),
+        ("the sound is left out", "packet.stream = sound\n            result.mux(packet)", "pass"),
+    ),
+    *_faults(
+        "output",
+        "generation/photos.py",
+        "tests/test_whole_photos.py",
+        (
+            "the face is always the largest",
+            "faces[(face or 1) - 1]",
+            "faces[0]",
+            "tests/test_whole_photos.py -k decide",
+        ),
+        (
+            "face crops are cut again",
+            "crop.side >= FACE_CROP",
+            "crop.side >= 9 * FACE_CROP",
+            "tests/test_whole_photos.py -k crops",
+        ),
+        ("frames of the photo stay small", "self.whole is None or", "True or", "tests/test_whole_photos.py -k files"),
+    ),
+    *_faults(
+        "output",
+        "generation/changes.py",
+        "tests/test_engine.py -k change",
+        ("the error of reconstruction is a change", "still = rest.prediction.expand", "still = prediction.expand"),
+        (
+            "the deformation of the network at rest is motion",
+            'generated["deformation"].float() - rest.deformation',
+            'generated["deformation"].float()',
+        ),
+    ),
+    *_faults(
+        "output",
+        "generation/reference.py",
+        "tests/test_reference_frame.py",
+        ("the reference frame that was named is ignored", "if given is not None:", "if False:"),
+    ),
     *_faults(
         "output",
         "output/metrics.py",
         "tests/test_metrics.py",
         ("PSNR is 6 dB too high", "peak_signal_noise_ratio(true, frame)", "6 + peak_signal_noise_ratio(true, frame)"),
         ("L1 is of grey levels", ".mean() / 255", ".mean()"),
-        ("the first frame counts", "strict=True))[1:]", "strict=True))"),
+        ("the first frame counts", "if not number:", "if False:"),
         ("differences are pictures", "clip[1:].astype(np.float64) - clip[:1]", "clip[1:].astype(np.float64)"),
     ),
     *_faults(
@@ -1158,7 +1322,7 @@ OUTPUT = [
         "generation/facs_codes.py",
         "tests/test_facs_codes.py",
         ("a code moves the face at rest, too", "curves - curves[0]", "curves"),
-        ("a code ignores --fps", "options.fps or loader.fps(face)", "loader.fps(face)"),
+        ("a code ignores --fps", "options.fps or frame_rate_of(loader, face)", "frame_rate_of(loader, face)"),
     ),
     *_faults(
         "output",
@@ -1218,8 +1382,212 @@ OUTPUT = [
     ),
 ]
 
+RESULTS_FAULTS = "tests/faults/test_generation_results.py"
+GENERATION_FAULTS = "tests/faults/test_generation_faults.py"
+INTERRUPTED = "tests/faults/test_generation_interrupted.py"
+GENERATION = [
+    *_faults(
+        "generation",
+        "generation/batch.py",
+        f"{INTERRUPTED} -k eight",
+        ("several runs generate one clip", "if not held:", "if False:"),
+        ("clips of other runs are left out", "waiting = others", "waiting = []"),
+        ("clips of other settings are kept", 'record.row["key"] != key or ', "", f"{RESULTS_FAULTS} -k settings"),
+        ("damaged clips are kept", "not self.records.is_complete(record)", "False", f"{RESULTS_FAULTS} -k anew"),
+        ("files without a record are kept", "not self.records.adopt(row)", "False", f"{RESULTS_FAULTS} -k versions"),
+        ("damaged records are ignored", "self.records.exists(name) or ", "", f"{RESULTS_FAULTS} -k record"),
+        (
+            "similar names share a folder",
+            "self._belongs_to_another(name, identity)",
+            "False",
+            f"{RESULTS_FAULTS} -k similar",
+        ),
+        ("names of clips are paths", 'x7f/]", "_"', 'x7f]", "_"', f"{RESULTS_FAULTS} -k folder_names"),
+        (
+            "names of results have any length",
+            "_LONGEST_NAME = 220",
+            "_LONGEST_NAME = 2200",
+            f"{RESULTS_FAULTS} -k bytes",
+        ),
+        (
+            "names of videos are those of clips",
+            " and not _TAKEN.fullmatch(usual)",
+            "",
+            f"{RESULTS_FAULTS} -k similar",
+        ),
+        (
+            "lost rows stay lost",
+            "if not row.items() <=",
+            "if False and not row.items() <=",
+            f"{RESULTS_FAULTS} -k restored",
+        ),
+        ("rests of killed runs stay", "remove_abandoned(place)", "pass", f"{RESULTS_FAULTS} -k killed"),
+        ("bad clips never end a run", "if not skip_bad:", "if False:", f"{GENERATION_FAULTS} -k nothing_is_written"),
+    ),
+    *_faults(
+        "generation",
+        "generation/records.py",
+        f"{RESULTS_FAULTS} -k versions",
+        ("frames are not decoded", "image.load()", "pass"),
+        ("videos may be short", "decode(video=0)) == count", "decode(video=0)) >= 0"),
+        ("a GIF needs no end", 'file.read() == b";"', "True"),
+        ("keypoints are not read", 'len(read_arrays(keypoints)[""]) != count', "False"),
+        ("comparisons are not read", 'if video and row["driving"]:', "if False:"),
+        (
+            "records name files of others",
+            "not all(_is_inside(file) for file in files)",
+            "False",
+            f"{RESULTS_FAULTS} -k inside",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "generation/limits.py",
+        f"{GENERATION_FAULTS} -k finite",
+        ("any value is written", "if usable.all():", "if True:"),
+        ("keypoints may be anywhere", "usable = near & ", "usable = "),
+        (
+            "the weight is not named",
+            "if weight := _impossible_weight(model):",
+            'if weight := "":',
+            "tests/test_engine.py",
+        ),
+        (
+            "any frame rate is tried",
+            "if not MIN_FPS <= fps <= MAX_FPS:",
+            "if fps < 0:",
+            f"{GENERATION_FAULTS} -k impossible",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "generation/results.py",
+        "tests/test_clip_memory.py",
+        ("generated frames are collected", "for one in generated:", "for one in list(generated):"),
+        ("the comparison is not written", "if driving is not None:", "if False:", "tests/test_animate.py"),
+        (
+            "rests of killed runs stay beside a video",
+            "remove_abandoned(result.parent)",
+            "pass",
+            f"{RESULTS_FAULTS} -k killed",
+        ),
+        ("a folder may be the result", "if result.is_dir():", "if False:", f"{GENERATION_FAULTS} -k refused_first"),
+    ),
+    *_faults(
+        "generation",
+        "output/video.py",
+        "tests/test_clip_memory.py",
+        (
+            "joined frames are collected",
+            "return FrameSequence(len(result), joined)",
+            "return [joined(i) for i in range(len(result))]",
+        ),
+        (
+            "interrupts in destructors are lost",
+            "raise_if_interrupted()\n            Image.fromarray",
+            "Image.fromarray",
+            f"{INTERRUPTED} -k destructor",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "output/gif.py",
+        "tests/test_clip_memory.py",
+        ("encoded frames stay in memory", "data.clear()", "pass"),
+        (
+            "equal frames are not prolonged",
+            "duration = min(duration + delay, _LONGEST_DELAY)",
+            "pass",
+            "tests/test_video.py",
+        ),
+        ("frames are written whole", "image.crop(box)", "image", "tests/test_video.py"),
+    ),
+    *_faults(
+        "generation",
+        "output/metrics.py",
+        "tests/test_clip_memory.py",
+        (
+            "measured frames are collected",
+            "in enumerate(zip(truth, frames, strict=True)):",
+            "in enumerate(list(zip(truth, frames, strict=True))):",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "output/result_table.py",
+        "tests/test_result_table.py",
+        ("rows of other runs are lost", "            self._read()\n            known", "            known"),
+        (
+            "tables are written without a lock",
+            "with claimed(self._lock, wait=True):\n            self._read()\n            known",
+            "if True:\n            self._read()\n            known",
+        ),
+        ("foreign columns are lost", "{**known, **added}", "added"),
+        ("foreign tables are overwritten", "self.path.rename(other)", "pass"),
+        ("cells are written as they are", "{name: safe_cell(cell) for name, cell in row.items()}", "row"),
+    ),
+    *_faults(
+        "generation",
+        "parsing/cells.py",
+        "tests/test_result_table.py",
+        ("cells are formulas", "return _MARK + text if", "return text if"),
+        ("numbers are text", " and not _NUMBER.fullmatch(text)", ""),
+        ("marks of cells stay", "text[1:] if text.startswith(_MARK)", "text if text.startswith(_MARK)"),
+    ),
+    *_faults(
+        "generation",
+        "core/locks.py",
+        "tests/test_locks.py",
+        ("lock files stay", "                path.unlink()", "                pass"),
+        (
+            "a claim is never held",
+            "lock = FileLock(path, timeout=-1",
+            'lock = FileLock(f"{path}{os.getpid()}", timeout=-1',
+        ),
+    ),
+    *_faults(
+        "generation",
+        "core/files.py",
+        "tests/test_files.py",
+        ("a file gives way to a folder", "if path.exists() and not path.is_dir():", "if False:"),
+        ("a folder is lost between two moves", "if previous.exists() and not path.exists():", "if False:"),
+        ("entries appear one by one", "temporary = folder, folder / temporary_name()", "temporary = folder, folder"),
+        (
+            "a folder of another run ends the program",
+            "if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):",
+            "if True:",
+            f"{GENERATION_FAULTS} -k same_time",
+        ),
+    ),
+    *_faults(
+        "generation",
+        "animate.py",
+        f"{GENERATION_FAULTS} -k single",
+        ("no pairs are no error", "if not pairs:", "if False:"),
+    ),
+    *_faults(
+        "generation",
+        "clips/files.py",
+        f"{RESULTS_FAULTS} -k formulas",
+        ("marked names are not found", "plain_cell(cell)", "cell"),
+    ),
+]
+
 FAULTS: tuple[Fault, ...] = tuple(
     fault
-    for group in (ENGINE, TRANSFER, TRAINING, DATA, FILES, CONFIG, GEOMETRY, FAMILIES, FACES, PREPARATION, OUTPUT)
+    for group in (
+        ENGINE,
+        TRANSFER,
+        TRAINING,
+        DATA,
+        FILES,
+        CONFIG,
+        GEOMETRY,
+        FAMILIES,
+        FACES,
+        PREPARATION,
+        OUTPUT,
+        GENERATION,
+    )
     for fault in group
 )

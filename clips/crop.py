@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from clips.frame_cache import resize_frame
 from clips.reading import Frame
 from config.preparation import PrepareCropParams
 from faces.alignment import LEFT_EYE, RIGHT_EYE, Similarity, from_complex, to_complex
@@ -40,6 +39,12 @@ class Crop:
     def to_release(self) -> Similarity:
         """Map from crop pixels to pixels of the release's frames."""
         return self._from_square(self.size)
+
+    @property
+    def corner(self) -> tuple[int, int]:
+        """x, y of the first pixel of a square without rotation; it may lie outside the frame."""
+        x, y = (round(c - (self.side - 1) / 2) for c in self.centre)
+        return x, y
 
     def apply(self, landmarks: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map landmarks (..., N, 2) from pixels of the release's frames to crop pixels."""
@@ -74,7 +79,7 @@ class Crop:
             turned = cv2.warpAffine(frame, matrix, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
             return np.asarray(turned, np.uint8)
         height, width = frame.shape[:2]
-        x, y = (round(c - (self.side - 1) / 2) for c in self.centre)
+        x, y = self.corner
         left, top = max(-x, 0), max(-y, 0)
         right, bottom = max(x + self.side - width, 0), max(y + self.side - height, 0)
         inside = frame[y + top : y + self.side - bottom, x + left : x + self.side - right]
@@ -86,6 +91,16 @@ class Crop:
         """Map from pixels of the square, scaled to `size`, to pixels of the release's frames."""
         factor = np.complex128(self.side / size * np.exp(1j * self.angle))
         return Similarity.from_numbers(factor, complex(*self.centre) - factor * (1 + 1j) * (size - 1) / 2)
+
+
+def resize_frame(frame: Frame, frame_shape: tuple[int, int, int] | None) -> Frame:
+    """Resize a frame to height and width of `frame_shape`: area mean when shrinking, bicubic when enlarging."""
+    if frame_shape is None or frame.shape[:2] == tuple(frame_shape[:2]):
+        return frame
+    height, width = frame_shape[:2]
+    shrinks = height < frame.shape[0]
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(frame, (width, height), interpolation=interpolation), np.uint8)
 
 
 def place_crop(landmarks: NDArray[np.float64], shape: tuple[int, int], params: PrepareCropParams) -> Crop:
