@@ -28,6 +28,7 @@ def test_the_demo_runs_from_data_to_figures(tmp_path, monkeypatch, caplog):
         "frame_shape": [64, 64, 3],
         "cache_dir": str(tmp_path / "cache"),
     }
+    experiment["model_params"]["dense_motion_params"]["num_blocks"] = 3  # for small frames
     experiment["train_params"] |= {"num_epochs": 1, "num_repeats": 2, "batch_size": 2, "dataloader_workers": 0}
     experiment["animate_params"] = {"format": ".png"}
     (tmp_path / "tps-tiny.yaml").write_text(yaml.safe_dump(experiment), encoding="utf-8")

@@ -32,7 +32,7 @@ class FakeClip(SimpleNamespace):
 
 
 def transferred(source: FakeClip, driving: FakeClip, reference: int = 0, **normalization) -> np.ndarray:
-    params = AnimateParams(normalization_params=NormalizationParams(**normalization))
+    params = AnimateParams(normalization_params=NormalizationParams(**normalization), remove_head_motion=False)
     moved = ENGINE._transferred_landmarks(source, driving, params, reference)
     assert moved is not None
     return moved
