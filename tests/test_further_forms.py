@@ -140,7 +140,7 @@ def test_folders_of_frames_are_found_at_any_depth(tmp_path):
 def test_sheets_with_any_separator_encoding_and_decimal_mark_are_read(tmp_path, separator, encoding, first):
     make_casme2(tmp_path)
     (tmp_path / "CASME2-coding-20190701.xlsx").unlink()
-    emotion = "caf\xe9" if encoding == "cp1252" else "\u538c\u6076"
+    emotion = "na\xefve" if encoding == "cp1252" else "\u538c\u6076"
     mark = "." if separator == "," else ","
     rows = [["Subject", "Filename", "OnsetFrame", "ApexFrame", "OffsetFrame", "Action Units", "Estimated Emotion"]]
     rows += [
