@@ -9,17 +9,14 @@ the face without the head's: error (mean length of the difference, relative to t
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-from matplotlib import cbook
 from numpy.typing import NDArray
-from PIL import Image
 from scipy.interpolate import RBFInterpolator
-from skimage.data import astronaut
 
+from demo.subjects import PHOTOGRAPHS, load_photograph
 from faces.alignment import LEFT_EYE, RIGHT_EYE, fit_similarity_robust
 from faces.dense_flow import DenseFlow, optical_flow
 from faces.dense_transfer import face_mask
@@ -52,11 +49,11 @@ class Pair(NamedTuple):
 
 def faces() -> list[tuple[Frame, NDArray[np.float64]]]:
     """Two faces, SIZE x SIZE RGB, with their landmarks (68, 2) in pixels."""
-    data = Path(__file__).parents[1] / "data"
     found = []
-    for name, picture in (("astronaut", astronaut()), ("grace_hopper", _grace_hopper())):
-        points = np.loadtxt(data / f"{name}_landmarks68.csv", delimiter=",", skiprows=1)[:, -2:]
-        half = 1.1 * np.ptp(points, axis=0).max() / 1.6
+    for name in PHOTOGRAPHS:
+        picture, anatomy = load_photograph(name)
+        points = anatomy.landmarks
+        half = 0.7 * np.ptp(points, axis=0).max()
         low = points.mean(axis=0) - half - (0, 0.2 * half)
         scale = SIZE / (2 * half)
         matrix = np.array([[scale, 0, -scale * low[0]], [0, scale, -scale * low[1]]])
@@ -143,7 +140,7 @@ def _inverted(backward: Flow) -> Flow:
     forward = -backward
     for _ in range(20):
         at = x + forward[..., 0], y + forward[..., 1]
-        forward = -np.asarray(cv2.remap(backward, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        forward = -np.asarray(cv2.remap(backward, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
     return forward
 
 
@@ -162,11 +159,6 @@ def _with_noise(frame: Frame, noise: float, rng: np.random.Generator) -> Frame:
 
 def _eye_distance(landmarks: NDArray[np.float64]) -> float:
     return float(np.linalg.norm(landmarks[LEFT_EYE].mean(axis=0) - landmarks[RIGHT_EYE].mean(axis=0)))
-
-
-def _grace_hopper() -> Frame:
-    with Image.open(cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)) as picture:
-        return np.asarray(picture.convert("RGB"))
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ TRANSFER = [
         "transfer",
         "faces/dense_flow.py",
         "tests/test_dense_flow.py",
-        ("flow is not scaled back", " / self.scale\n", "\n"),
+        ("flow is not scaled back", "EYE_DISTANCE) / self.scale,", "EYE_DISTANCE),"),
         ("flow is blurred away", "(0, 0), SMOOTHING * EYE_DISTANCE)", "(0, 0), 20 * SMOOTHING * EYE_DISTANCE)"),
         (
             "flow is not refined",
