@@ -17,6 +17,7 @@ _LEFTOVERS = frozenset(
             "desktop.ini",
         ),  # Windows
         "lost+found",  # Linux
+        "__pycache__",  # Python
     }
 )
 _MAX_NAMED = 5

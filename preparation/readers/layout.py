@@ -9,13 +9,10 @@ from pathlib import Path
 from clips.reading import IMAGE_SUFFIXES, VIDEO_SUFFIXES, ClipError, Frame, count_frames, open_clip
 from errors import UserError
 from parsing.files import searched_folder
+from parsing.folders import is_leftover
 from preparation.clip_record import LeftOut, Remark
 from preparation.readers.sheets import Unreadable
 
-LEFTOVERS = frozenset(
-    {"__macosx", "@eadir", "$recycle.bin", "system volume information", "#recycle", "lost+found", "__pycache__"}
-)
-"""Folders that archive programs, file servers and systems leave behind, in lower case."""
 _DEPTH = 6  # folders between the root and the subjects: the deepest documented layout has 4
 
 
@@ -82,10 +79,10 @@ class Frames:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Folders in a folder, sorted by name, without hidden ones and `LEFTOVERS`."""
+    """Folders in a folder, sorted by name, without hidden ones and leftovers of systems and programs."""
     with os.scandir(folder) as entries:  # needs no call to the file system for each of many frames
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    return [folder / name for name in names if name.casefold() not in LEFTOVERS]
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    return [path for name in names if not is_leftover(path := folder / name)]
 
 
 def find_releases(root: Path, layout: Layout) -> list[Release]:
