@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
 from demo.subjects import PHOTOGRAPHS, load_photograph
-from faces.alignment import LEFT_EYE, RIGHT_EYE, fit_similarity_robust
+from faces.alignment import eye_distance, fit_similarity_robust
 from faces.dense_flow import DenseFlow, optical_flow
 from faces.dense_transfer import face_mask
 
@@ -64,7 +64,7 @@ def faces() -> list[tuple[Frame, NDArray[np.float64]]]:
 
 def known_motion(landmarks: NDArray[np.float64], rng: np.random.Generator) -> Flow:
     """Random sampling displacement, (SIZE, SIZE, 2) pixels: one to three parts of the face, and the head."""
-    eyes = _eye_distance(landmarks)
+    eyes = eye_distance(landmarks)
     shift = np.zeros_like(landmarks)
     for part in rng.choice(len(PARTS), size=rng.integers(1, 4), replace=False):
         shift[PARTS[part]] += rng.normal(0, 1, 2) * rng.uniform(0.7, 2.4) * eyes / 90
@@ -88,7 +88,7 @@ def known_pairs(noise: float, motions: int) -> Iterator[Pair]:
             moved = np.asarray(cv2.remap(face, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT), np.uint8)
             first, second = (_with_noise(frame, noise, rng) for frame in (face, moved))
             skin = face_mask(landmarks, (SIZE, SIZE)) > 0.9
-            yield Pair(first, second, _inverted(backward), skin, _eye_distance(landmarks))
+            yield Pair(first, second, _inverted(backward), skin, eye_distance(landmarks))
 
 
 def accuracy(estimator: Estimator, pairs: Iterable[Pair]) -> tuple[float, float, float]:
@@ -155,10 +155,6 @@ def _with_noise(frame: Frame, noise: float, rng: np.random.Generator) -> Frame:
     """Add noise that is slightly correlated between pixels, as demosaicing and compression leave it."""
     grain = cv2.GaussianBlur(rng.normal(0, 1, frame.shape), (0, 0), 0.7)
     return (frame + grain * (noise / grain.std())).round().clip(0, 255).astype(np.uint8)
-
-
-def _eye_distance(landmarks: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(landmarks[LEFT_EYE].mean(axis=0) - landmarks[RIGHT_EYE].mean(axis=0)))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Landmarks do not describe cheeks, forehead and chin; optical flow does. Motion of one to three pixels is transferred by
 a smooth map between the two onset shapes, which gives the position, and a similarity, which gives scale and rotation.
 
-Legend: H x W source image, h x w driving frames, N = 68 landmarks.
+Legend: H x W source image, N = 68 landmarks.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from faces.alignment import LEFT_EYE, RIGHT_EYE, Similarity, fit_similarity
-from faces.dense_flow import DenseFlow
+from faces.alignment import LEFT_EYE, RIGHT_EYE, eye_distance, fit_similarity
+from faces.clip_motion import ClipMotion
 
 JAW, BROWS = slice(0, 17), slice(17, 27)
 FOREHEAD = 0.7  # height of the face above the brows, eye distances
@@ -27,35 +27,32 @@ class DenseTransfer:
     """Transfers the motion of a driving clip since its reference frame to the pixels of a source image.
 
     Args:
-        frame: the reference frame, h x w x 3 RGB, uint8.
-        driving_landmarks: (68, 2), xy, pixels of that frame.
+        driving: the motion of the driving clip.
         source_landmarks: (68, 2), xy, pixels of the source image.
         size: H, W of the source image.
-        driving_aspect, source_aspect: (2,), width and height of a pixel in the original aspect ratio, for frames that
-            were resized to another one.
+        source_aspect: (2,), width and height of a pixel of the source image in its original aspect ratio, if it was
+            resized to another one.
     """
 
     def __init__(
         self,
-        frame: NDArray[np.uint8],
-        driving_landmarks: NDArray[np.floating],
+        driving: ClipMotion,
         source_landmarks: NDArray[np.floating],
         size: tuple[int, int],
         *,
-        driving_aspect: NDArray[np.float64] | float = 1.0,
         source_aspect: NDArray[np.float64] | float = 1.0,
     ):
-        self.driving_aspect, self.source_aspect = np.asarray(driving_aspect), np.asarray(source_aspect)
-        driving, source = driving_landmarks * self.driving_aspect, source_landmarks * self.source_aspect
-        self.similarity = fit_similarity(driving, source)
+        self.driving, self.source_aspect = driving, np.asarray(source_aspect)
+        shape, source = driving.landmarks[driving.reference], source_landmarks * self.source_aspect
+        self.similarity = fit_similarity(shape, source)
         y, x = np.mgrid[: size[0], : size[1]]
         grid = np.stack([x, y], axis=-1).reshape(-1, 2) * self.source_aspect
-        eyes = np.linalg.norm(source[RIGHT_EYE].mean(axis=0) - source[LEFT_EYE].mean(axis=0))
+        eyes = eye_distance(source)
         back = self.similarity.inverse()
         # Gaussians vanish beyond the face, where only the similarity acts.
         residual = RBFInterpolator(
             source / eyes,
-            driving - back.apply(source),
+            shape - back.apply(source),
             kernel="gaussian",
             epsilon=SHARPNESS,
             smoothing=MAP_SMOOTHING,
@@ -63,32 +60,24 @@ class DenseTransfer:
         )
         self.positions = back.apply(grid) + residual(grid / eyes)  # -> (H * W, 2), driving pixels
         self.size = size
-        apart = driving_landmarks[RIGHT_EYE].mean(axis=0) - driving_landmarks[LEFT_EYE].mean(axis=0)
-        self.flow = DenseFlow(frame, float(np.linalg.norm(apart)))
         self.face = face_mask(source_landmarks, size).reshape(-1, 1)
 
-    def follow(
-        self, frame: NDArray[np.uint8], head: Similarity | None = None, *, keep_head: bool = False
-    ) -> NDArray[np.float32]:
+    def displacement(self, index: int, *, keep_head: bool = False) -> NDArray[np.float32]:
         """Displacement of every pixel of the source image that corresponds to the motion of the driving face.
 
         Args:
-            frame: a frame of the driving clip.
-            head: motion of the driving head since the reference frame; None if it does not move.
+            index: number of a frame of the driving clip.
             keep_head: move the whole image as the head moves; false removes that motion, so that everything outside
                 the face rests.
         Returns:
             (H, W, 2) float32, xy, pixels of the source image.
         """
-        at = (self.positions / self.driving_aspect).astype(np.float32).reshape(*self.size, 2)
-        flow = self.flow.follow(frame)
-        motion = cv2.remap(flow, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        motion = motion.reshape(-1, 2) * self.driving_aspect
-        if head is not None:  # -> motion of the face in the head's pose of the reference frame
-            motion = head.inverse().apply(self.positions + motion) - self.positions
-        motion *= self.face
-        if head is not None and keep_head:
-            motion = head.apply(self.positions + motion) - self.positions
+        at = (self.positions / self.driving.aspect).astype(np.float32).reshape(*self.size, 2)
+        expression = self.driving.expression(index)
+        motion = cv2.remap(expression, at[..., 0], at[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        motion = motion.reshape(-1, 2) * self.face
+        if keep_head:
+            motion = self.driving.head(index).apply(self.positions + motion) - self.positions
         displacement = self.similarity.turn(motion) / self.source_aspect
         return displacement.reshape(*self.size, 2).astype(np.float32)
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.alignment import LANDMARKS, LEFT_EYE, RIGHT_EYE, Similarity, fit_similarity_robust
+from faces.alignment import LANDMARKS, Similarity, eye_distance, fit_similarity_robust
 from faces.dense_flow import optical_flow
 
 FloatArray = NDArray[np.float64]
@@ -78,7 +78,7 @@ class LandmarkFlow:
         size = np.array([frame.shape[1], frame.shape[0]])
         beyond = np.maximum(np.maximum(-0.5 - landmarks, landmarks - size + 0.5).max(axis=1), 0)
         _check_inside(landmarks, beyond, size)
-        eyes = np.linalg.norm(landmarks[RIGHT_EYE].mean(axis=0) - landmarks[LEFT_EYE].mean(axis=0))
+        eyes = eye_distance(landmarks)
         if eyes < 4:
             raise ValueError(f"the eye centres of the landmarks are {eyes:.1f} px apart, expected at least 4")
         self.nearness = np.exp(-((beyond / (0.25 * eyes)) ** 2) / 2)

@@ -20,7 +20,8 @@ from clips.loader import LoadedClip
 from clips.reading import Frame
 from config.sections import AnimateParams
 from errors import UserError
-from faces.alignment import fit_similarity_robust, remove_head_motion
+from faces.alignment import remove_head_motion
+from faces.clip_motion import ClipMotion
 from faces.dense_transfer import DenseTransfer
 from generation.changes import Change, Rest, changes_since, rest_of
 from generation.limits import check_generated
@@ -220,24 +221,19 @@ class Engine:
             raise UserError("animate_params.motion: flow: expected `mode: relative` and a model that takes it")
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
-        landmarks = driving.landmarks
         height, width = source.cached.frames().shape[1:3]
-        aspect = driving.cached.pixel_size
-        dense = DenseTransfer(
-            driving.cached.frames()[reference],
-            landmarks[reference],
-            source.landmarks[0],
-            (height, width),
-            driving_aspect=aspect,
-            source_aspect=source.cached.pixel_size,
+        motion = ClipMotion(
+            lambda index: np.array(driving.cached.frames()[index]),
+            driving.landmarks,
+            reference,
+            aspect=driving.cached.pixel_size,
         )
+        dense = DenseTransfer(motion, source.landmarks[0], (height, width), source_aspect=source.cached.pixel_size)
         half = (np.array([width, height]) - 1) / 2
-        removes_head = self._removes_head_motion(driving, params)
+        keep_head = not self._removes_head_motion(driving, params)
 
         def flow_of_frame(index: int) -> NDArray[np.float32]:
-            head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
-            moved = dense.follow(driving.cached.frames()[index], head, keep_head=not removes_head)
-            return (moved / half).astype(np.float32)
+            return (dense.displacement(index, keep_head=keep_head) / half).astype(np.float32)
 
         return flow_of_frame
 
