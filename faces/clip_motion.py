@@ -18,7 +18,7 @@ CACHE_BYTES = 2**26  # flow of the first frames, so that memory does not grow wi
 MAX_NOISE_SAMPLES = 64  # frames from which the noise is estimated
 FOURTH_DIFFERENCE = np.array([1, -4, 6, -4, 1], np.float32)
 POOLING = 0.06  # Gaussian blur of noise and motion energy, standard deviation, eye distances
-MIN_ENERGY = 8.0  # largest motion energy of a pixel, relative to the noise, up to which it counts as still
+STILL, MOVING = 4.0, 8.0  # largest motion energy of a pixel, relative to the noise: up to here, from here on
 
 
 class ClipMotion:
@@ -50,7 +50,7 @@ class ClipMotion:
         self.flow = DenseFlow(frame, eye_distance(landmarks[reference]))
         y, x = np.mgrid[: frame.shape[0], : frame.shape[1]]
         self.grid = np.stack([x, y], axis=-1) * self.aspect
-        self.cache: dict[int, NDArray[np.float16]] = {}
+        self.cached_flow: dict[int, NDArray[np.float16]] = {}
         self.moving = self._moving_parts()
 
     def head(self, index: int) -> Similarity:
@@ -63,22 +63,20 @@ class ClipMotion:
 
     def _without_head(self, index: int) -> Image:
         """The same as measured, noise included."""
-        if index in self.cache:
-            return self.cache[index].astype(np.float32)
+        if index in self.cached_flow:
+            return self.cached_flow[index].astype(np.float32)
         moved = (self.grid + self.flow.follow(self.read_frame(index)) * self.aspect).reshape(-1, 2)
         steadied = self.head(index).inverse().apply(moved).reshape(self.grid.shape)
         motion = np.asarray(steadied - self.grid, np.float32)
-        if (len(self.cache) + 1) * motion.nbytes / 2 <= CACHE_BYTES:
-            self.cache[index] = motion.astype(np.float16)
+        if (len(self.cached_flow) + 1) * motion.nbytes / 2 <= CACHE_BYTES:
+            self.cached_flow[index] = motion.astype(np.float16)
         return motion
 
     def _moving_parts(self) -> Image:
         """Mask of the pixels whose motion stands out of the noise anywhere in the clip, (h, w) in [0, 1].
 
         Facial motion is smooth in time and noise is not, so that the fourth difference of five frames shows the noise
-        alone. Its median over time is taken, because the noise of a few frames, such as those of a blink, is larger.
-        A pixel keeps the share 1 - `MIN_ENERGY` noise / energy of its motion (a Wiener filter, whose bound allows
-        for the noise of the reference frame and for the largest of T samples).
+        alone. Its median over time is taken, because that of a few frames, such as those of a blink, is larger.
         """
         length, taps = len(self.landmarks), len(FOURTH_DIFFERENCE)
         if length < taps:
@@ -89,12 +87,15 @@ class ClipMotion:
         recent: list[Image] = []
         for index in range(length):
             motion = self._without_head(index)
-            np.maximum(energy, (motion**2).sum(axis=-1), out=energy)
             recent = [*recent[1 - taps :], motion]
-            if len(recent) == taps and index % step == 0:
+            if len(recent) < taps:
+                continue
+            np.maximum(energy, (np.mean(recent, axis=0) ** 2).sum(axis=-1), out=energy)
+            if index % step == 0:
                 samples.append((np.tensordot(FOURTH_DIFFERENCE, recent, axes=1) ** 2).sum(axis=-1))
         # The median of the squared length of a noise vector is log(2) times its mean.
         noise = np.median(samples, axis=0) / (np.log(2) * (FOURTH_DIFFERENCE**2).sum())
         width = POOLING * eye_distance(self.landmarks[self.reference])
         noise, energy = (cv2.GaussianBlur(np.asarray(i, np.float32), (0, 0), width) for i in (noise, energy))
-        return np.asarray(1 - MIN_ENERGY * noise / np.maximum(energy, MIN_ENERGY * noise + 1e-12), np.float32)
+        ratio = energy / np.maximum(noise, 1e-9)
+        return np.asarray(np.clip((ratio - STILL) / (MOVING - STILL), 0, 1), np.float32)
