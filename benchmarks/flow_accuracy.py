@@ -8,7 +8,6 @@ the face without the head's: error (mean length of the difference, relative to t
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from typing import NamedTuple
 
 import cv2
@@ -109,21 +108,14 @@ def plain_dis(first: Frame, second: Frame, eye_distance: float) -> Flow:
     return optical_flow(dis, *(np.asarray(cv2.cvtColor(f, cv2.COLOR_RGB2GRAY), np.uint8) for f in (first, second)))
 
 
-def dense_flow(first: Frame, second: Frame, eye_distance: float, part: slice = slice(None)) -> Flow:
-    """Flow of `DenseFlow`, or of one of its parts."""
-    flow = DenseFlow(first, eye_distance)
-    flow.estimators = flow.estimators[part]
-    return flow.follow(second)
+def dense_flow(first: Frame, second: Frame, eye_distance: float) -> Flow:
+    """Flow of `DenseFlow`."""
+    return DenseFlow(first, eye_distance).follow(second)
 
 
 def main() -> None:
     """Print one row per estimator."""
-    estimators: dict[str, Estimator] = {
-        "DIS, medium": plain_dis,
-        "stiff part": partial(dense_flow, part=slice(0, 1)),
-        "flexible part": partial(dense_flow, part=slice(1, 2)),
-        "DenseFlow": dense_flow,
-    }
+    estimators: dict[str, Estimator] = {"DIS, medium": plain_dis, "DenseFlow": dense_flow}
     print(f"{'error / correlation / gain':28s}" + "".join(f"noise {noise:<17}" for noise in NOISE) + "per frame")
     for name, estimator in estimators.items():
         began = time.perf_counter()

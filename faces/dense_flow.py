@@ -12,18 +12,17 @@ from numpy.typing import NDArray
 Image = NDArray[np.float32]
 
 EYE_DISTANCE = 90.0  # pixels
-BLUR = 0.7  # Gaussian blur of the working image against noise, standard deviation, pixels
+BLUR = 0.5  # Gaussian blur of the working image against noise, standard deviation, pixels
 SMOOTHING = 0.033  # Gaussian blur of the flow, standard deviation, eye distances
-STIFF, FLEXIBLE = 20.0, 8.0  # weights of the smoothness term of the two refinements (OpenCV's alpha)
-ITERATIONS = 10  # of the fixed point and of the linear solver of both
+SMOOTHNESS = 12.0  # weight of the smoothness term of the refinement (OpenCV's alpha)
+ITERATIONS = 10  # of the fixed point and of the linear solver of the refinement
 
 
 class DenseFlow:
     """Measures the displacement of every pixel since a reference frame.
 
-    The result is the mean of two estimates, each of which starts from DIS flow and is refined on images that are not
-    rounded to grey levels again. The stiff one withstands noise and loses fine motion, the flexible one the opposite.
-    `benchmarks/flow_accuracy.py` measures both, and their mean, on known motion.
+    DIS flow is refined on images that are not rounded to grey levels again. `benchmarks/flow_accuracy.py` measures both
+    on known motion.
 
     Args:
         frame: the reference frame, H x W x 3 RGB, uint8.
@@ -34,10 +33,11 @@ class DenseFlow:
     def __init__(self, frame: NDArray[np.uint8], eye_distance: float):
         self.frame = frame
         self.scale = EYE_DISTANCE / eye_distance
-        smooth, plain = (cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM) for _ in range(2))
-        smooth.setVariationalRefinementIterations(20)
-        smooth.setVariationalRefinementAlpha(40.0)
-        self.estimators = [(smooth, _refinement(STIFF)), (plain, _refinement(FLEXIBLE))]
+        self.dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self.refinement = cv2.VariationalRefinement.create()
+        self.refinement.setAlpha(SMOOTHNESS)
+        self.refinement.setFixedPointIterations(ITERATIONS)
+        self.refinement.setSorIterations(ITERATIONS)
         self.reference = self._working_image(frame)
 
     def follow(self, frame: NDArray[np.uint8]) -> Image:
@@ -46,12 +46,8 @@ class DenseFlow:
             return np.zeros((*frame.shape[:2], 2), np.float32)
         image = self._working_image(frame)
         first, second = (np.rint(i).clip(0, 255).astype(np.uint8) for i in (self.reference, image))
-        flows = [
-            refinement.calc(self.reference, image, optical_flow(dis, first, second))
-            for dis, refinement in self.estimators
-        ]
-        mean = np.asarray(np.mean(flows, axis=0), np.float32)
-        smooth = np.asarray(cv2.GaussianBlur(mean, (0, 0), SMOOTHING * EYE_DISTANCE) / self.scale, np.float32)
+        flow = self.refinement.calc(self.reference, image, optical_flow(self.dis, first, second))
+        smooth = np.asarray(cv2.GaussianBlur(flow, (0, 0), SMOOTHING * EYE_DISTANCE) / self.scale, np.float32)
         size = (frame.shape[1], frame.shape[0])
         return np.asarray(cv2.resize(smooth, size, interpolation=cv2.INTER_AREA), np.float32)
 
@@ -67,11 +63,3 @@ def optical_flow(dis: cv2.DISOpticalFlow, first: NDArray[np.uint8], second: NDAr
     """Displacement, (h, w, 2) pixels, of every pixel from one grey image (h, w) to another."""
     # None makes OpenCV allocate the result, which its stubs do not allow.
     return np.asarray(dis.calc(first, second, None), np.float32)  # type: ignore[call-overload]
-
-
-def _refinement(smoothness: float) -> cv2.VariationalRefinement:
-    refinement = cv2.VariationalRefinement.create()
-    refinement.setAlpha(smoothness)
-    refinement.setFixedPointIterations(ITERATIONS)
-    refinement.setSorIterations(ITERATIONS)
-    return refinement

@@ -107,8 +107,8 @@ TRANSFER = [
         ("flow is blurred away", "(0, 0), SMOOTHING * EYE_DISTANCE)", "(0, 0), 20 * SMOOTHING * EYE_DISTANCE)"),
         (
             "flow is not refined",
-            "refinement.calc(self.reference, image, optical_flow(dis, first, second))",
-            "optical_flow(dis, first, second)",
+            "self.refinement.calc(self.reference, image, optical_flow(self.dis, first, second))",
+            "optical_flow(self.dis, first, second)",
         ),
     ),
     *_faults(
