@@ -162,6 +162,7 @@ def _listing(params: PrepareParams) -> Listing:
         sheet=params.sheet,
         release=params.release,
         fps=params.fps,
+        columns=params.columns,
         missing_apex="midpoint" if params.missing_apex == "midpoint" else "leave",
     )
 

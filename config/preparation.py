@@ -118,6 +118,9 @@ class PrepareParams(Section):
     """Folder of the unpacked data set; relative paths start from the current directory."""
     sheet: FilePath | None = None
     """Coding sheet; null: found by its documented name, or else by its columns, in `root_dir` or beside it."""
+    columns: dict[str, str] = {}
+    """Names that columns of the coding sheet have instead of the documented ones, by documented name, such as
+    `{OnsetFrame: first frame}`."""
     release: FolderName | None = None
     """Subfolder of `root_dir` to read if it contains several releases, such as `CASME2_RAW_selected`."""
     missing_apex: Literal["motion", "midpoint"] = "motion"

@@ -25,6 +25,7 @@ SETTING = "dataset_params.au_"
 _NUMBER_COLUMNS = ("frame", "frame_idx", "frame_index")
 _CONFIDENCE_COLUMNS = ("confidence", "FaceScore")
 _FACE_COLUMNS = ("face_id", "Identity")
+_PRINTED_ARRAY = re.compile(r"\b(tensor|array)\b|,\s*(device|dtype|grad_fn)=[^,)]*")
 _ROUNDING = 1e-3  # of the largest value; OpenFace writes -1e-05 and 5.00001
 
 
@@ -172,7 +173,8 @@ def _split_lists(table: _Rows) -> _Rows:
     units = OPENFACE_3.units
     cells = []
     for r, row in enumerate(table.cells):
-        values = [value for value in re.split(r"[\[\](){},;\s]+", str(row[at])) if value]
+        text = _PRINTED_ARRAY.sub("", str(row[at]))
+        values = [value for value in re.split(r"[\[\](){},;\s]+", text) if value]
         if values and len(values) != len(units) and not _is_empty(str(row[at])):
             raise UserError(
                 f"{table.where(r)}: {LIST_COLUMN}: expected the {len(units)} values of OpenFace 3, "

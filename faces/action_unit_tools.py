@@ -18,8 +18,9 @@ Side = Literal["left", "right"]
 Sides = Literal["both", "left", "right"]
 Kind = Literal["intensity", "probability", "binary"]
 
+_OCCURRENCE = re.compile(r"AU\d+_c", re.IGNORECASE)
 _SAME_MOVEMENT = {43: 45}  # eyes closed and blink differ in duration only, which a single frame does not have
-_SIDES: dict[str | None, Sides] = {None: "both", "left": "left", "right": "right"}
+_SIDES: dict[str, Sides] = {"": "both", "left": "left", "right": "right"}
 
 
 @dataclass(frozen=True)
@@ -44,19 +45,29 @@ class Tool:
 
 
 OPENFACE = Tool(
-    "OpenFace", re.compile(r"AU(?P<unit>\d\d)_r(_(?P<side>left|right))?"), ACTION_UNITS, 5.0, "intensity", (1,)
+    "OpenFace",
+    re.compile(r"AU(?P<unit>\d+)_r(_(?P<side>left|right))?", re.IGNORECASE),
+    ACTION_UNITS,
+    5.0,
+    "intensity",
+    (1,),
 )
-PY_FEAT = Tool("py-feat", re.compile(r"AU(?P<unit>\d\d)"), ACTION_UNITS, 1.0, "probability", (0, 1))
+PY_FEAT = Tool("py-feat", re.compile(r"AU(?P<unit>\d+)", re.IGNORECASE), ACTION_UNITS, 1.0, "probability", (0, 1))
 LIBREFACE = Tool(
     "LibreFace",
-    re.compile(r"au_(?P<unit>\d+)_intensity"),
+    re.compile(r"au_(?P<unit>\d+)_intensity", re.IGNORECASE),
     (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26),
     5.0,
     "intensity",
     (0, 1),
 )
 LIBREFACE_DETECTIONS = Tool(
-    "LibreFace", re.compile(r"au_(?P<unit>\d+)"), (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23), 1.0, "binary", (0, 1)
+    "LibreFace",
+    re.compile(r"au_(?P<unit>\d+)", re.IGNORECASE),
+    (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23),
+    1.0,
+    "binary",
+    (0, 1),
 )
 LIST_COLUMN = "action_units"
 """Column of OpenFace 3, whose cells are lists of values."""
@@ -89,6 +100,8 @@ def find_tool(header: Sequence[str], name: str) -> Tool:
     """
     found = [tool for tool in TOOLS if any(tool.column.fullmatch(column) for column in header)]
     if not found:
+        if any(_OCCURRENCE.fullmatch(column) for column in header):
+            raise UserError(f"{name}: found OpenFace's occurrences (AU01_c), expected its intensities (AU01_r)")
         shown = ", ".join(header[:8]) + (", ..." if len(header) > 8 else "")
         raise UserError(
             f"{name}: expected columns of OpenFace (AU01_r), py-feat (AU01) or LibreFace (au_1_intensity), "
@@ -112,9 +125,9 @@ def find_columns(header: Sequence[str], tool: Tool, name: str) -> dict[tuple[int
         if match is None:
             continue
         unit = int(match["unit"])
-        side = _SIDES[match.groupdict().get("side")]
+        side = _SIDES[(match.groupdict().get("side") or "").lower()]
         key = (_SAME_MOVEMENT.get(unit, unit), side)
-        if key[0] != unit and f"AU{key[0]:02d}" in header:
+        if key[0] != unit and any(_number(tool, other) == key[0] for other in header):
             continue  # some versions of py-feat have both
         if key in columns:
             raise UserError(f"{name}: expected one column of AU{key[0]}, found {header[columns[key]]} and {column}")
@@ -138,3 +151,8 @@ def find_columns(header: Sequence[str], tool: Tool, name: str) -> dict[tuple[int
             f"{name}: expected the {len(tool.units)} columns of {tool.name}, found none of {listed}{reason}"
         )
     return columns
+
+
+def _number(tool: Tool, column: str) -> int | None:
+    match = tool.column.fullmatch(column)
+    return int(match["unit"]) if match else None

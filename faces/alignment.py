@@ -21,7 +21,11 @@ Complex = NDArray[np.complex128]
 
 LANDMARKS = 68
 RIGHT_EYE, LEFT_EYE = slice(36, 42), slice(42, 48)
+_ROUNDING = 1e-6  # pixels
 ITERATIONS = 10  # of the reweighted fit
+HEAD_POINTS = np.isin(np.arange(LANDMARKS), (*range(0, 4), *range(13, 48)))
+"""Landmarks that follow the head: without the mouth and the lower jaw, half of the face, which move together in speech
+and would be taken for motion of the head. Points with additional motion among these are down-weighted by the fit."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +138,7 @@ def fit_similarity_robust(
 
 
 def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> Points:
-    """Remove the motion of the head since the reference frame, one robustly fitted similarity per frame.
+    """Remove the head's motion since the reference frame, a similarity per frame, fitted robustly to `HEAD_POINTS`.
 
     Args:
         landmarks: (T, 68, 2), xy, pixels.
@@ -146,7 +150,7 @@ def remove_head_motion(landmarks: NDArray[np.floating], reference: int = 0) -> P
         ValueError: wrong shape, values that are not finite, or no such frame.
     """
     landmarks = _check_track(landmarks, reference, "landmarks")
-    still = fit_similarity_robust(landmarks[reference], landmarks).inverse().apply(landmarks)
+    still = fit_similarity_robust(landmarks[reference], landmarks, HEAD_POINTS).inverse().apply(landmarks)
     still[reference] = landmarks[reference]
     return still
 
@@ -157,11 +161,11 @@ def expression_distance(landmarks: NDArray[np.floating], reference: int = 0) -> 
     Args and errors as `remove_head_motion`.
 
     Returns:
-        (T,), pixels.
+        (T,), pixels; 0 for landmarks that differ from the reference by the rounding of the fit only.
     """
     still = remove_head_motion(landmarks, reference)
     distance: NDArray[np.float64] = np.linalg.norm(still - still[reference], axis=2).mean(axis=1)
-    return distance
+    return np.where(distance < _ROUNDING, 0.0, distance)
 
 
 def _weighted_fit(z: Complex, y: Complex, w: NDArray[np.float64]) -> Similarity:

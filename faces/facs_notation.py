@@ -11,6 +11,7 @@ left and right:
     12L   4R+7                   MMEW: side after the number
     AU 1+2   4(k)   4?           "(k)" or "?" after the unit: optional
     (R12 or 14)+25   A/L12   10A/B   alternatives; "or" binds more tightly than "+"
+    L+R12   bilateral 12   12-L   unilateral L14   4C7D   AU04_r   [4+7]   other spellings
     ref(7B)                      reference: a unit that the coder compared with, which does not move
     AD38   M58   57   61         action descriptors, movements of head and eyes
 
@@ -32,16 +33,38 @@ MAX_LENGTH = 2000
 """Characters of a code; all 17 units of both sides with decimals need 400."""
 
 _SEPARATORS = "+,;&|\N{IDEOGRAPHIC COMMA}"
-_SPLIT_PARTS = re.compile(rf"[()]|[{_SEPARATORS}]|(?<![A-Z])AND(?![A-Z])", re.IGNORECASE)
+_SPLIT_PARTS = re.compile(rf"[()]|[{_SEPARATORS}]|(?<![A-Z])(?:AND|WITH|PLUS)(?![A-Z])", re.IGNORECASE)
 _SPLIT_CHOICES = re.compile(r"[()]|/|(?<![A-Z])OR(?![A-Z])|(?<=[A-E])-(?=[A-E](?![A-Z0-9]))", re.IGNORECASE)
 _UNIT = re.compile(
     r"(?P<before>(?:(?:LEFT|RIGHT|[LRATB]) ?){0,2})(?:(?P<kind>AUS?|AD|M) ?[-_.:]? ?)?"
     r"(?P<after>(?:(?:LEFT|RIGHT|[LRATB]) ?){0,2})(?P<number>[0-9]{1,3})(?:\.0+)?(?![0-9.])"
-    r"(?P<suffix>(?: ?\(?(?:LEFT|RIGHT|[A-ELRT])\)?(?! ?[0-9])){0,3})(?P<mark> ?(?:\(K\)|\?))?"
-    r"(?: ?= ?(?P<value>[^ (?]*)(?P<late_mark> ?(?:\(K\)|\?))?)?(?=$|[ (]|[LR][0-9])",
+    r"(?:_[RC](?![A-Z]))?(?P<suffix>[A-E](?= [0-9])|[C-E](?=[0-9])"  # 4b 7c, 4C7D
+    r"|(?:(?: ?|-)\(?(?:LEFT|RIGHT|[A-ELRT])\)?(?! ?[0-9])){0,3})(?P<mark> ?(?:\(K\)|\?))?"
+    r"(?: ?[=:] ?(?P<value>[^ (?]*)(?P<late_mark> ?(?:\(K\)|\?))?)?(?=$|[ (]|[LR][0-9]|(?<=[0-9][C-E])[0-9])",
     re.IGNORECASE,
 )
 _DECIMAL_COMMA = re.compile(r"(= ?[0-9]+),([0-9]+)(?= ?(?:$|[+,;&|) ]))(?! ?=)")
+_BOTH_SIDES = re.compile(
+    r"(?<![A-Z0-9])(?:BILATERAL(?:LY)?|BOTH(?: SIDES)?)(?![A-Z])|(?:^|(?<=[+,;&(])|(?<=[+,;&] ))"
+    r"(?:L ?[+&] ?R|R ?[+&] ?L)(?= ?[0-9])",
+    re.IGNORECASE,
+)
+_ONE_SIDE = re.compile(
+    r"(?<![A-Z])(?:UNILATERAL(?:LY)?|UNI\.?|U) ?(?=(?:AU ?)?(?:[LR] ?[0-9]|[0-9]{1,2} ?\(?[LR]))"
+    r"|(?<=[LR0-9]) UNILATERAL(?:LY)?(?![A-Z])",
+    re.IGNORECASE,
+)
+_SAME_CHARACTERS = str.maketrans(
+    {
+        **dict.fromkeys("[{\N{LEFT BLACK LENTICULAR BRACKET}", "("),
+        **dict.fromkeys("]}\N{RIGHT BLACK LENTICULAR BRACKET}", ")"),
+        **dict.fromkeys("\N{SUPERSCRIPT PLUS SIGN}\N{SMALL PLUS SIGN}\u548c\u53ca\u4e0e", "+"),
+        "\u6216": " or ",
+        "\u5de6": "L",
+        "\u53f3": "R",
+    }
+)
+"""Brackets, signs and the Chinese words for and, or, left and right."""
 _REFERENCE = re.compile(r"REF(?:ERENCE)?(?![A-Z])[ .:]*(?P<inner>.*)", re.IGNORECASE)
 _DECIMAL = re.compile(r"[0-9]+(?:\.[0-9]*)?|\.[0-9]+")
 _FACS_NUMBERS = frozenset((1, 2, *range(4, 47), *range(50, 67), 68, 69, *range(70, 75), *range(80, 86), *range(91, 99)))
@@ -269,7 +292,8 @@ def _normalised(text: str) -> str:
     and without brackets that have no counterpart."""
     ascii_text = "".join(chr(ord(c) - 0xFEE0) if "\uff01" <= c <= "\uff5e" else c for c in text)
     visible = "".join(c for c in ascii_text if unicodedata.category(c) != "Cf")
-    text = " ".join(visible.replace("\N{CJK UNIFIED IDEOGRAPH-6216}", " or ").split())
+    text = " ".join(visible.translate(_SAME_CHARACTERS).split())
+    text = _ONE_SIDE.sub("", _BOTH_SIDES.sub("", text)).strip()
     opened: list[int] = []
     alone = set()
     for at, character in enumerate(text):
@@ -370,6 +394,8 @@ def _parse_intensity(value: str, number: int) -> float:
             f"AU{number}: expected a decimal point ({first}.{second}) or + between action units "
             f"({first}+AU{second}), got '{first},{second}'"
         )
+    if value.upper() in _LETTERS and len(value) == 1:
+        return (_LETTERS.index(value.upper()) + 1) / MAX_INTENSITY
     if not re.fullmatch(r"-?" + f"(?:{_DECIMAL.pattern})", value):
         raise _Unusable(f"AU{number}: expected a number, got {_shown(value)}")
     intensity = float(value)

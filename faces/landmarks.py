@@ -7,15 +7,15 @@ nose, 36-47 eyes, 48-67 mouth. Points 17-21 and 36-41 are the subject's right br
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from errors import UserError, first_line, printable
+from errors import UserError, first_line
 from faces.alignment import LANDMARKS
+from faces.landmark_arrays import named_array, points_of_json, usual_shape
 from faces.landmark_checks import LARGEST_COORDINATE, landmark_problem
 from faces.landmark_tables import points_of_table
 from parsing.arrays import read_arrays
@@ -36,7 +36,6 @@ MIRRORED_LANDMARKS = (
 """Index of each landmark's mirror image."""
 MIN_FACE_SIZE = 8  # pixels; smaller ones are coordinates in fractions of the frame, or no face was found
 SUFFIXES = (".npy", ".npz", ".json", ".csv", ".tsv", ".txt", ".xlsx", ".xls", ".pts")
-_KEYS = ("landmarks", "landmark", "points", "keypoints", "kp", "pts", "landmarks68", "shape", "arr_0")
 _MAX_PTS_BYTES = 2**20
 
 log = logging.getLogger("landmarks")
@@ -46,12 +45,11 @@ def read_landmarks(path: str | Path, notice: Callable[[str], None] = log.warning
     """Read landmarks of one frame or of a whole clip.
 
     Formats, by suffix; a third coordinate (depth or confidence) is left out:
-        .npy: (68, 2) or (T, 68, 2).
-        .npz: an archive with one such array, or several of which one is named as in `_KEYS`.
-        .json: such an array as nested lists, also under a key as in `_KEYS`, points also as `{"x": 1, "y": 2}`.
-        .csv, .txt, .tsv, .xlsx, .xls: 68 rows `x,y`, with or without a header and a column of numbers; or a table with
-            the columns `x_0` to `x_67` and `y_0` to `y_67` of OpenFace, one row per frame, sorted by the column `frame`
-            if there is one. See `parsing.tables` for separators, decimal commas, comments and encodings.
+        .npy: (68, 2) or (T, 68, 2); or another shape of `usual_shape`, such as a face mesh of 478 points.
+        .npz: an archive with one such array, or several of which one has a name such as `landmarks`.
+        .json: such an array as nested lists, also under such a key or by frame, points also as `{"x": 1, "y": 2}`.
+        .csv, .txt, .tsv, .xlsx, .xls: see `points_of_table`, and `parsing.tables` for separators, decimal commas,
+            comments and encodings.
         .pts: iBUG (`version`, `n_points`, points in braces). These files count pixels from 1, so 1 is subtracted.
 
     Args:
@@ -70,9 +68,9 @@ def read_landmarks(path: str | Path, notice: Callable[[str], None] = log.warning
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such landmark file")
     if suffix in (".npy", ".npz"):
-        points = _named_array(read_arrays(path), path)
+        points = named_array(read_arrays(path), path)
     elif suffix == ".json":
-        points = _from_json(read_json(path), path)
+        points = points_of_json(read_json(path), path)
     elif suffix == ".pts":
         points = _read_pts(path)
     else:
@@ -83,8 +81,8 @@ def read_landmarks(path: str | Path, notice: Callable[[str], None] = log.warning
 
 
 def _check_points(points: NDArray[np.float64], path: Path) -> NDArray[np.float64]:
-    """Return (T, 68, 2) of points (68, 2 or 3) or (T, 68, 2 or 3), if they are plausible."""
-    points = points[None] if points.ndim == 2 else points
+    """Return (T, 68, 2) of points of a usual shape, if they are plausible."""
+    points = usual_shape(points)
     if points.ndim != 3 or points.shape[1] != LANDMARKS or points.shape[2] not in (2, 3) or len(points) == 0:
         raise UserError(f"{path}: found an array of shape {points.shape}, expected (68, 2) or (T, 68, 2)")
     points = points[..., :2]
@@ -111,41 +109,6 @@ def _check_points(points: NDArray[np.float64], path: Path) -> NDArray[np.float64
     if problem := landmark_problem(points):
         raise UserError(f"{path}: {problem}")
     return points
-
-
-def _named_array(arrays: Mapping[str, NDArray[np.float64]], path: Path) -> NDArray[np.float64]:
-    """The array with a usual name, or the only one."""
-    named = [name for name in arrays if name.lower() in _KEYS]
-    if len(arrays) > 1 and len(named) != 1:
-        found = ", ".join(sorted(arrays)[:5])
-        raise UserError(f"{path}: expected one array, or one named {_KEYS[0]}, found {found}")
-    return arrays[named[0] if named else next(iter(arrays))]
-
-
-def _from_json(content: Any, path: Path) -> NDArray[np.float64]:
-    """Points of nested lists."""
-    if isinstance(content, dict):
-        named = [key for key in content if key.lower() in _KEYS]
-        if len(named) != 1:
-            found = ", ".join(list(content)[:5])
-            raise UserError(f"{path}: expected one key named {_KEYS[0]}, found {printable(found)[:100]}")
-        content = content[named[0]]
-    try:
-        points = np.array(_plain_points(content))
-        if points.dtype.kind not in "fiu":
-            raise ValueError("expected numbers only")
-        return points.astype(np.float64)
-    except (ValueError, TypeError, KeyError, OverflowError) as error:
-        raise UserError(
-            f"{path}: expected lists of 68 points [x, y], found something else ({first_line(error)[:100]})"
-        ) from error
-
-
-def _plain_points(content: Any) -> Any:
-    """Nested lists in which points are lists instead of `{"x": 1, "y": 2}`."""
-    if isinstance(content, list):
-        return [_plain_points(item) for item in content]
-    return [content["x"], content["y"]] if isinstance(content, dict) else content
 
 
 def _read_pts(path: Path) -> NDArray[np.float64]:

@@ -200,6 +200,34 @@ def test_8_columns_under_the_names_of_openface_2_are_refused_with_the_reason(wri
         read_table(write(make(names, top=1.0)))
 
 
+@pytest.mark.parametrize(
+    "printed",
+    ["[{}]", "tensor([[{}]], device='cuda:0')", "array([{}], dtype=float32)", "({})"],
+)
+def test_lists_of_openface_3_are_read_as_python_prints_them(write, printed):
+    values = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    cell = printed.format("; ".join(map(str, values)))
+    table = read_table(write([["frame", "action_units"], [0, f'"{cell}"']]))
+    assert dict(zip(table.columns, table.values[0], strict=True)) == pytest.approx(
+        {(au, "both"): value for au, value in zip((1, 2, 4, 6, 9, 12, 25, 26), values, strict=True)}
+    )
+
+
+@pytest.mark.parametrize(
+    "rename", [str.lower, str.upper, lambda name: name.replace("AU0", "AU")], ids=["lower", "upper", "no zeros"]
+)
+@pytest.mark.parametrize(("names", "top"), [(OPENFACE, 5.0), (PY_FEAT, 1.0), (LIBREFACE, 5.0)])
+def test_names_of_columns_may_have_other_case_and_no_zeros(write, names, top, rename):
+    table = make(names, range(1, 5), top=top)
+    table[0] = ["frame", *map(rename, names)]
+    check(read_action_units(write(table), 4, rules=TableRules(unknown="zero")), names, top=top)
+
+
+def test_occurrences_of_openface_alone_are_refused_by_name(write):
+    with pytest.raises(ValueError, match=r"found OpenFace's occurrences \(AU01_c\), expected its intensities"):
+        read_action_units(write(make([name.replace("_r", "_c") for name in OPENFACE])), 4)
+
+
 def test_a_py_feat_table_with_blinks_and_closed_eyes_gives_the_blinks(write):
     table = make([*PY_FEAT, "AU45"], range(1), top=1.0)
     table = put(put(table, 0, "AU43", 0.75), 0, "AU45", 0.25)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.transform import SimilarityTransform
 
-from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion
+from faces.alignment import fit_similarity, fit_similarity_robust, from_complex, remove_head_motion, to_complex
 from faces.landmarks import read_landmarks
 
 DATA = Path(__file__).parents[1] / "data"
@@ -58,6 +58,18 @@ def test_points_with_additional_motion_do_not_count_as_head_motion(face):
     plain = np.abs(fit_similarity(face, moved).apply(face) - expected).max()
     assert robust < 0.05
     assert plain > 1
+
+
+@pytest.mark.parametrize("opening", [1.0, 4.0, 12.0])
+def test_an_open_mouth_does_not_move_the_head(face, opening):
+    """The mouth and the lower jaw are half of the landmarks."""
+    clip = np.stack([face, face])
+    clip[1, 4:13] += [0, opening]
+    clip[1, 48:] += [0, opening / 2]
+    clip[1, [*range(55, 60), *range(65, 68)]] += [0, opening / 2]
+    turned = from_complex(to_complex(clip) * np.array([1, 1.01 * np.exp(0.02j)])[:, None] + np.array([[0], [3 - 2j]]))
+    still = remove_head_motion(turned)
+    np.testing.assert_allclose(still[1], clip[1], atol=1e-3)
 
 
 def test_points_of_weight_zero_do_not_count(face):

@@ -6,6 +6,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
@@ -62,11 +63,16 @@ def checked(_clips_once, tmp_path_factory) -> Path:
     resize_one(root)
     (root / "landmarks" / "006.npy").unlink()
     hostile = HOSTILE.replace("/", "")
+    landmarks = np.load(root / "landmarks" / "a.npy")
+    landmarks[3, 48:60] += [0, 3]
+    np.save(root / "landmarks" / "a.npy", landmarks)
     shutil.copytree(root / "train" / "a", root / "train" / hostile)
     shutil.copyfile(root / "landmarks" / "a.npy", root / "landmarks" / f"{hostile}.npy")
     shutil.copyfile(root / "au" / "a.csv", root / "au" / f"{hostile}.csv")
     experiment = folder / "tiny.yaml"
-    text = yaml.safe_dump(tiny_experiment(root, model_params__au_conditioning="concat"))
+    text = yaml.safe_dump(
+        tiny_experiment(root, model_params__au_conditioning="concat", dataset_params__landmarks="file")
+    )
     experiment.write_text(text, encoding="utf-8")
     assert main(["--config", str(experiment), "--mode", "check", "--log-dir", str(folder / "log")]) == 2
     (path,) = (folder / "log").rglob("check.html")
@@ -111,7 +117,7 @@ def test_the_page_of_check_opens_with_its_pictures(checked, open_page):
     assert page.inner_text("#count") == "5 of 5 clips"
     page.eval_on_selector_all("img", "images => Promise.all(images.map(image => image.decode()))")
     sizes = page.eval_on_selector_all("img", "images => images.map(image => image.naturalWidth)")
-    assert sizes == [SIZE] * (4 * 4 + 1)
+    assert sizes == [SIZE] * (3 * 4 + 2 + 1), "three clips have an apex, in one only the head moves, one is rejected"
     assert page.locator("polyline").count() == 4
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the clips"

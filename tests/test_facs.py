@@ -61,6 +61,23 @@ def read(text: str) -> tuple[list[CodedUnit], list[str]]:
         ("AUs 6+12", [CodedUnit(6), CodedUnit(12)]),
         ("((4+7)", [CodedUnit(4), CodedUnit(7)]),
         ("12.0", [CodedUnit(12)]),
+        ("[4+7]", [CodedUnit(4), CodedUnit(7)]),
+        ("{R12B} with 25", [CodedUnit(12, "right", 0.4), CodedUnit(25)]),
+        ("4 plus 7\N{SUPERSCRIPT PLUS SIGN}9\N{SMALL PLUS SIGN}10", [CodedUnit(au) for au in (4, 7, 9, 10)]),
+        ("\u5de612\u548c\u53f34", [CodedUnit(12, "left"), CodedUnit(4, "right")]),
+        ("4B 7c", [CodedUnit(4, None, 0.4), CodedUnit(7, None, 0.6)]),
+        ("4D7E9", [CodedUnit(4, None, 0.8), CodedUnit(7, None, 1.0), CodedUnit(9)]),
+        ("L+R12B", [CodedUnit(12, None, 0.4)]),
+        ("4 + R&L 14", [CodedUnit(4), CodedUnit(14)]),
+        ("12 L+R14", [CodedUnit(12, "left"), CodedUnit(14, "right")]),
+        ("bilateral 12 + 9 both sides", [CodedUnit(12), CodedUnit(9)]),
+        (
+            "Unilateral L14 + U10R + 15L unilateral",
+            [CodedUnit(14, "left"), CodedUnit(10, "right"), CodedUnit(15, "left")],
+        ),
+        ("AU6-R + 17-D", [CodedUnit(6, "right"), CodedUnit(17, None, 0.8)]),
+        ("AU04_r + AU45_c", [CodedUnit(4), CodedUnit(45)]),
+        ("AU4:2.5 + 7 = C", [CodedUnit(4, None, 0.5), CodedUnit(7, None, 0.6)]),
     ],
 )
 def test_every_notation_is_read(text, units):

@@ -11,6 +11,7 @@ import pytest
 from faces.face_alignment_detector import WEIGHTS, FaceAlignmentDetector
 from faces.landmark_checks import landmark_problem, rolled_frames
 from faces.landmarks import read_landmarks
+from faces.mesh_indices import LANDMARK_POINTS
 from tests.conftest import face_landmarks
 
 FACE = face_landmarks(128)
@@ -78,6 +79,95 @@ def test_arrays_may_have_a_third_coordinate_or_lie_in_an_archive(tmp_path):
     np.savez(tmp_path / "e.npz", first=FACE, second=FACE)
     with pytest.raises(ValueError, match=r"e\.npz: expected one array, or one named landmarks, found first, second"):
         read_landmarks(tmp_path / "e.npz")
+
+
+CLIP = np.stack([FACE, FACE + 0.5, FACE + [1, 2]])
+
+
+@pytest.mark.parametrize(
+    "points",
+    [CLIP[:, None], CLIP.reshape(3, -1), CLIP.swapaxes(1, 2), CLIP.swapaxes(1, 2).reshape(3, -1)],
+    ids=["one face per frame", "in turn", "transposed", "x first"],
+)
+def test_other_shapes_of_arrays_are_read(tmp_path, points):
+    np.save(tmp_path / "a.npy", np.ascontiguousarray(points))
+    np.testing.assert_allclose(read_landmarks(tmp_path / "a.npy"), CLIP, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [478, 468])
+def test_a_face_mesh_gives_its_landmarks(tmp_path, count):
+    mesh = np.zeros((2, 478, 3))
+    for landmark, points in enumerate(LANDMARK_POINTS):
+        mesh[:, list(points), :2] = CLIP[:2, None, landmark]
+    np.save(tmp_path / "a.npy", mesh[:, :count])
+    shared = np.bincount(np.concatenate(LANDMARK_POINTS)).max() > 1
+    np.testing.assert_allclose(read_landmarks(tmp_path / "a.npy"), CLIP[:2], atol=20 if shared else 1e-9)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"frames": [{"time": 0, "landmarks": frame.tolist()} for frame in CLIP]},
+        [{"frame": i, "lmk": frame.tolist()} for i, frame in enumerate(CLIP)],
+        {f"img{n}.jpg": frame.tolist() for n, frame in sorted(zip((9, 10, 11), CLIP, strict=True), key=str)},
+        {str(n): frame.tolist() for n, frame in zip((2, 10, 100), CLIP, strict=True)},
+        {"score": 0.9, "face_landmarks_68": [[{"X": x, "Y": y, "Z": 0} for x, y in frame] for frame in CLIP.tolist()]},
+        {"landmarks": [{"x": frame[:, 0].tolist(), "y": frame[:, 1].tolist()} for frame in CLIP]},
+        {"frames": [{"faces": [{"points": frame.tolist()}]} for frame in CLIP]},
+    ],
+    ids=["frames", "list of frames", "files", "numbers", "named", "columns", "faces"],
+)
+def test_json_of_other_structures_is_read(tmp_path, content):
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    np.testing.assert_allclose(read_landmarks(tmp_path / "a.json"), CLIP, atol=1e-9)
+
+
+def test_json_with_several_faces_or_unknown_keys_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps({"faces": [{"points": FACE.tolist()}] * 2}))
+    with pytest.raises(ValueError, match=r"a\.json: .*expected one face, found 2 under faces; keep one"):
+        read_landmarks(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text(json.dumps({"bbox": [1, 2], "mesh": FACE.tolist()}))
+    with pytest.raises(ValueError, match="expected one key named landmarks, found bbox, mesh"):
+        read_landmarks(tmp_path / "a.json")
+
+
+def by_frame(name) -> str:
+    """A table with a row per frame, whose columns of coordinates have other names than OpenFace's."""
+    header = ["Frame", *(name(axis, i) for axis in "xy" for i in range(68))]
+    rows = [[n + 7, *frame[:, 0], *frame[:, 1]] for n, frame in enumerate(CLIP)]
+    return "\n".join(",".join(map(str, row)) for row in [header, *rows])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        by_frame(lambda axis, i: f"{axis}{i}"),
+        by_frame(lambda axis, i: f"{axis.upper()}_{i + 1}"),
+        by_frame(lambda axis, i: f"landmark_{i}_{axis}"),
+        by_frame(lambda axis, i: f"lmk_{axis}{i}"),
+        "\n".join(" ".join(map(str, frame.ravel())) for frame in CLIP),
+        "frame;landmark;x;y\n"
+        + "".join(f"{n};{i};{x};{y}\n" for n, frame in enumerate(CLIP) for i, (x, y) in enumerate(frame)),
+    ],
+    ids=["x0", "X_1", "landmark_0_x", "lmk_x0", "136 numbers per row", "row per point"],
+)
+def test_tables_with_other_columns_are_read(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    np.testing.assert_allclose(read_landmarks(tmp_path / "a.csv"), CLIP, atol=1e-9)
+
+
+def test_coordinates_in_millimetres_are_not_taken_for_pixels(tmp_path):
+    table = by_frame(lambda axis, i: f"{axis.upper()}_{i}").replace("Frame,", "Frame,Z_0,")
+    (tmp_path / "a.csv").write_text("\n".join(line if "Z_0" in line else "1," + line for line in table.splitlines()))
+    with pytest.raises(ValueError, match="136 landmark columns are missing, the first is x_0"):
+        read_landmarks(tmp_path / "a.csv")
+
+
+def test_a_frame_with_another_number_of_points_is_named(tmp_path):
+    rows = [f"{n},{x},{y}" for n in (1, 2) for x, y in FACE]
+    (tmp_path / "a.csv").write_text("frame,x,y\n" + "\n".join(rows[:-1]))
+    with pytest.raises(ValueError, match="frame 2: expected 68 rows, found 67"):
+        read_landmarks(tmp_path / "a.csv")
 
 
 def test_of_two_faces_in_a_table_one_is_used(tmp_path):

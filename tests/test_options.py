@@ -393,6 +393,7 @@ PREPARE = {
     f"{PREPARE_SECTION}.data_set": Entry(see.prepared, "video"),
     f"{PREPARE_SECTION}.root_dir": Entry(see.prepared, world("release2")),
     f"{PREPARE_SECTION}.sheet": Entry(see.prepared, world("other_sheet.csv")),
+    f"{PREPARE_SECTION}.columns": Entry(see.prepared, {"emotion": "subject", "subject": "emotion"}),
     f"{PREPARE_SECTION}.release": Entry(see.prepared, "raw"),
     f"{PREPARE_SECTION}.missing_apex": Entry(see.prepared, "midpoint"),
     f"{PREPARE_SECTION}.output_dir": Entry(see.prepared_folder, lambda: str(see.new_folder() / "other")),

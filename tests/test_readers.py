@@ -20,6 +20,7 @@ from faces.landmarks import read_landmarks
 from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, Listing
 from preparation.readers import KINDS, data_sets, read_data_set
+from preparation.readers.data_sets import DATA_SETS
 from preparation.timing import clip_timing
 from tests import data_set_layouts
 from tests.conftest import face_landmarks, write_clip
@@ -852,10 +853,56 @@ def test_absent_sheets_are_named(kind, tmp_path):
     MAKERS[kind](tmp_path / "set")
     for path in [*(tmp_path / "set").glob("*.xlsx")]:
         path.unlink()
-    with pytest.raises(UserError, match="expected the coding sheet .* beside the clips, found none; set `sheet`"):
+    with pytest.raises(
+        UserError,
+        match="expected the coding sheet .*with the columns .*, found none; set `sheet`, and `columns`",
+    ):
         read_data_set(kind, tmp_path / "set")
     with pytest.raises(UserError, match=r"codes\.xlsx: no such sheet"):
         read_data_set(kind, tmp_path / "set", sheet=tmp_path / "codes.xlsx")
+
+
+OWN_NAMES = {
+    "casme": {"OnsetF": "first frame", "AUs": "codes of both coders"},
+    "samm-long": {"Onset": "t1", "Filename": "video", "Type": "kind"},
+    "casme3-c": {"sub": "person", "offset": "until"},
+}
+
+
+@pytest.mark.parametrize("kind", sorted(OWN_NAMES))
+def test_columns_may_have_names_that_the_user_gives(kind, tmp_path):
+    own = OWN_NAMES[kind]
+    spelled = {other: name for name in own for other in (name, *DATA_SETS[kind].columns.spellings.get(name, ()))}
+
+    def rename(table):
+        header = next(row for row in table if any(cell in spelled for cell in row))
+        header[:] = [own[spelled[cell]] if cell in spelled else cell for cell in header]
+
+    MAKERS[kind](tmp_path / "set", edit=rename)
+    with pytest.raises(UserError, match="for columns of other names, set `columns`|and `columns` for columns of other"):
+        read_data_set(kind, tmp_path / "set")
+    MAKERS[kind](tmp_path / "plain")
+    listing = read_data_set(kind, tmp_path / "set", columns=own)
+    assert [clip.facs for clip in listing.clips] == [
+        clip.facs for clip in read_data_set(kind, tmp_path / "plain").clips
+    ]
+    assert not listing.left_out
+
+
+def test_names_of_columns_that_a_sheet_has_not_are_refused(tmp_path):
+    make_casme2(tmp_path / "set")
+    with pytest.raises(UserError, match="columns: expected names among Subject, Filename, .*; got 'Onset'"):
+        read_data_set("casme2", tmp_path / "set", columns={"Onset": "OnsetFrame"})
+    with pytest.raises(UserError, match="columns: expected none, because the labels of smic-hs are its folder names"):
+        read_data_set("smic-hs", tmp_path / "set", columns={"Onset": "OnsetFrame"})
+
+
+def test_merged_cells_of_subjects_are_filled(tmp_path):
+    make_casme2(tmp_path / "set", edit=set_cell(3, "Subject", ""))
+    listing = read_data_set("casme2", tmp_path / "set")
+    assert not listing.left_out
+    (clip,) = (clip for clip in listing.clips if clip.name == "sub01_EP03_02")
+    assert [remark.done for remark in clip.remarks] == ["01, as in the row above, because merged cells have one value"]
 
 
 @pytest.mark.parametrize("suffix", [".xlsx", ".xls", ".csv"])

@@ -6,6 +6,7 @@ folders and videos of any other origin. `finding` finds tables, `cells` reads th
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def read_data_set(
     release: str | None = None,
     fps: float | None = None,
     missing_apex: MissingApex = "leave",
+    columns: Mapping[str, str] | None = None,
 ) -> Listing:
     """List the clips of a data set.
 
@@ -39,6 +41,7 @@ def read_data_set(
             its columns, in `root`, beside it or beside the clips.
         release: name of a folder above the clips, for a `root` with several releases (such as raw and cropped).
         fps: frames per second of loose clips that carry no frame rate; the data sets have their own.
+        columns: names that columns of the sheet have instead of the documented ones, by documented name.
         missing_apex: treatment of an apex that the release does not give or that lies outside the movement.
     Returns:
         The clips in natural order of their names, with remarks, and what was left out.
@@ -47,7 +50,7 @@ def read_data_set(
             unreadable or lacks a column; no clips.
     """
     if kind in DATA_SETS:
-        data_set = DATA_SETS[kind]
+        data_set = DATA_SETS[kind].with_columns(columns or {})
         if fps is not None and not data_set.needs_fps:
             raise UserError(f"fps: expected none, because the clips of {kind} have their own frame rate, got {fps:g}")
         listing = read_coded(data_set, root, sheet=sheet, release=release, fps=fps, missing_apex=missing_apex)
@@ -55,7 +58,9 @@ def read_data_set(
         if release is not None:
             raise UserError(f"release: expected none, because {kind} has no releases, got {release!r}")
         videos = kind == "video"
-        listing = read_loose(kind, root, videos=videos, sheet=sheet, fps=fps, missing_apex=missing_apex)
+        listing = read_loose(
+            kind, root, videos=videos, sheet=sheet, fps=fps, missing_apex=missing_apex, columns=columns or {}
+        )
     else:
         raise UserError(f"expected a data set among {', '.join(KINDS)}, got {kind!r}")
     listing = _with_unique_names(listing)

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from string import Formatter
 from typing import NamedTuple
 
 from clips.files import normalised_name
+from errors import UserError
 from preparation.readers.header import Header
 from preparation.readers.labels import MovementColumns
 from preparation.readers.layout import Layout
@@ -122,6 +123,7 @@ class Columns:
         spellings, headless: as in `Header`.
         parts: regular expressions by column; the group, not the whole cell, is inserted in `folder`.
         translations: applied before anything else is read.
+        given: as in `Header`.
     """
 
     folder: tuple[str, ...]
@@ -138,6 +140,7 @@ class Columns:
     headless: Mapping[str, str] = field(default_factory=dict)
     parts: Mapping[str, str] = field(default_factory=dict)
     translations: tuple[Translation, ...] = ()
+    given: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folder_columns(self) -> list[str]:
@@ -158,7 +161,7 @@ class Columns:
             (*self.optional, *further, *(self.span or ()), *self.unused),
             self.spellings,
             self.headless,
-        )
+        ).with_given(self.given)
 
     def folder_names(self, row: Row) -> tuple[str, ...]:
         """Names of the folder of a row's clip; numbers lose the decimals that some programs write (1.0)."""
@@ -217,6 +220,20 @@ class DataSet:
     doubts: tuple[KnownDoubt, ...] = ()
     key_parts: Mapping[int, str] = field(default_factory=dict)
     other_forms: tuple["DataSet", ...] = ()
+
+    def with_columns(self, given: Mapping[str, str]) -> "DataSet":
+        """The data set, in all its forms, with names that the user gives to columns of its sheet.
+
+        Raises:
+            UserError: it has no such column.
+        """
+        columns = self.columns and replace(self.columns, given=given)
+        if given and columns is None:
+            raise UserError(f"columns: expected none, because the labels of {self.kind} are its folder names")
+        if columns is not None:
+            columns.header  # noqa: B018 - refuses unknown names
+        others = tuple(form.with_columns(given) for form in self.other_forms)
+        return replace(self, columns=columns, other_forms=others)
 
     @property
     def needs_fps(self) -> bool:

@@ -48,8 +48,8 @@ def find_sheet(
         if names and chosen.name.casefold() not in {name.casefold() for name in names}:
             remarks.append(Remark(f"{chosen.name}: not a documented name", "used, because it has the columns"))
         return chosen, tuple(remarks)
-    wanted = " or ".join(names) or f"with the columns {','.join(header.columns)}"
-    raise UserError(f"expected the coding sheet {wanted} beside the clips, found none; set `sheet`")
+    wanted = f"{' or '.join(names)}, or one of another name" if names else ""
+    raise UserError(_absent(wanted, header))
 
 
 def find_parts(places: Sequence[Iterable[Path]], pattern: str, header: Header) -> list[Path]:
@@ -64,8 +64,15 @@ def find_parts(places: Sequence[Iterable[Path]], pattern: str, header: Header) -
         named = [path for path in files if re.fullmatch(pattern, path.name, re.IGNORECASE)]
         if found := named or _with_columns(files, header):
             return found
-    wanted = pattern.replace("\\", "").replace("|", " or ")
-    raise UserError(f"expected the coding sheet {wanted} beside the clips, found none; set `sheet`")
+    raise UserError(_absent(f"{pattern.replace('|', ' or ')}, or of another name", header))
+
+
+def _absent(wanted: str, header: Header) -> str:
+    looked_for = ",".join(header.given.get(name, name) for name in header.columns)
+    return (
+        f"expected the coding sheet {wanted}{' ' if wanted else ''}with the columns {looked_for} beside the clips, "
+        "found none; set `sheet`, and `columns` for columns of other names"
+    )
 
 
 def _sheet_files(places: Iterable[Path]) -> list[Path]:

@@ -5,7 +5,7 @@ Names are compared whatever their case, blanks and punctuation: "Onset Frame" is
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from preparation.readers.cells import Table
 
 _ROWS = 40  # the sheet of SAMM has 13 rows above its header
 _UNNAMED = re.compile(r"Unnamed: \d+")  # a blank header that went through pandas
+_REMEDY = "; for columns of other names, set `columns`"
 _SHOWN = 80  # characters of a cell in a message
 
 
@@ -39,6 +40,7 @@ class Header:
         spellings: other names of these columns in some editions.
         headless: for editions without a header: columns from left to right, with regular expressions of their cells.
         known: names that the header may contain, spelled exactly so; None: any.
+        given: names that the user gives to columns, by documented name; they replace the documented ones.
     """
 
     columns: tuple[str, ...]
@@ -46,6 +48,19 @@ class Header:
     spellings: Mapping[str, Sequence[str]] = field(default_factory=dict)
     headless: Mapping[str, str] = field(default_factory=dict)
     known: tuple[str, ...] | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+
+    def with_given(self, given: Mapping[str, str]) -> "Header":
+        """The header with names that the user gives to columns.
+
+        Raises:
+            UserError: there is no such column.
+        """
+        names = self.known or (*self.columns, *self.optional)
+        for name in given:
+            if name not in names:
+                raise UserError(f"columns: expected names among {', '.join(names)}; got {shown(name)}")
+        return replace(self, given=given)
 
     def is_in(self, table: Table) -> bool:
         """True if a table has all columns."""
@@ -63,10 +78,12 @@ class Header:
             return Body(list(self.headless), start)
         where = f"{path}: row {at + 1}"
         if len(missing) == len(self.columns):
-            raise UserError(f"{path}: expected the columns {','.join(self.columns)}; found none of them")
+            raise UserError(f"{path}: expected the columns {','.join(self.columns)}; found none of them{_REMEDY}")
         if missing:
             found = ", ".join(shortened(name) for name in table[at] if name)
-            raise UserError(f"{where}: expected the column {' and '.join(map(repr, missing))}, found {found[:400]}")
+            raise UserError(
+                f"{where}: expected the column {' and '.join(map(repr, missing))}, found {found[:400]}{_REMEDY}"
+            )
         names = ["" if _UNNAMED.fullmatch(cell) else self._name_of(cell) for cell in table[at]]
         for name in filter(None, names):
             if self.known is not None and name not in self.known:
@@ -78,13 +95,15 @@ class Header:
     def _name_of(self, cell: str) -> str:
         """Name of the column of which a cell of the header is a spelling; the cell itself if there is none."""
         if self.known is not None:
-            return cell
+            return {_normalised(own): name for name, own in self.given.items()}.get(_normalised(cell), cell)
         return self._spelled.get(_normalised(cell), cell)
 
     @property
     def _spelled(self) -> dict[str, str]:
-        others = {_normalised(other): name for name, same in self.spellings.items() for other in same}
-        return others | {_normalised(name): name for name in (*self.columns, *self.optional)}
+        spellings = {name: same for name, same in self.spellings.items() if name not in self.given}
+        others = {_normalised(other): name for name, same in spellings.items() for other in same}
+        documented = {_normalised(name): name for name in (*self.columns, *self.optional) if name not in self.given}
+        return others | documented | {_normalised(own): name for name, own in self.given.items()}
 
     def _best_row(self, table: Table) -> tuple[int, list[str]]:
         """Index of the row with the most columns, and the columns that it lacks."""

@@ -6,7 +6,7 @@ The table is `annotations.csv` (or a workbook) beside the clips, or given by the
 `NAME.npy`, `.csv` or `.pts` (also `NAME.onset.npy` and so on), and its table of action units, `NAME_au.csv`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -46,7 +46,14 @@ COLUMNS = ("name", "subject", "onset", "apex", "offset", "fps", "emotion", "facs
 
 
 def read_loose(
-    kind: str, root: Path, *, videos: bool, sheet: Path | None, fps: float | None, missing_apex: MissingApex
+    kind: str,
+    root: Path,
+    *,
+    videos: bool,
+    sheet: Path | None,
+    fps: float | None,
+    missing_apex: MissingApex,
+    columns: Mapping[str, str],
 ) -> Listing:
     """Read the clips of a folder, or one video; other arguments and errors as for `read_data_set`.
 
@@ -54,7 +61,7 @@ def read_loose(
         videos: True reads the videos in the folder as clips, False the folders in it.
     """
     paths = _video_files(root) if videos else _frame_folders(root)
-    rows, left_out, remarks = _read_annotations(root, paths, sheet)
+    rows, left_out, remarks = _read_annotations(root, paths, sheet, columns)
     clips: list[ClipRecord] = []
     spellings: dict[str, str] = {}
     for path in paths:
@@ -113,7 +120,7 @@ def _name(path: Path, root: Path) -> str:
 
 
 def _read_annotations(
-    root: Path, paths: Sequence[Path], given: Path | None
+    root: Path, paths: Sequence[Path], given: Path | None, columns: Mapping[str, str]
 ) -> tuple[dict[Path, list[Row]], list[LeftOut], tuple[Remark, ...]]:
     """Rows of each clip, rows without a clip, and remarks on the table."""
     if given is None:
@@ -126,7 +133,7 @@ def _read_annotations(
         given = tables[0]
     if not given.is_file():
         raise UserError(f"{given}: no such table of labels")
-    table = read_sheet(given, Header(("name",), known=COLUMNS))
+    table = read_sheet(given, Header(("name",), known=COLUMNS).with_given(columns))
     alike: dict[str, list[Path]] = {}
     for path in paths:
         alike.setdefault(normalised_name(_name(path, root)), []).append(path)

@@ -43,7 +43,7 @@ def read_rows(
     rows = []
     for path in paths:
         sheet = read_sheet(path, header, tab=data_set.tab)
-        micro = [row for row in sheet.rows if _is_micro(row, columns)]
+        micro = [row for row in _fill_merged(sheet.rows, columns) if _is_micro(row, columns)]
         remarks += sheet.remarks
         for column in sorted(set(columns.optional) - sheet.columns - set(columns.only or ())):
             remarks += (Remark(f"{path.name}: no column {column}", "left empty"),)
@@ -59,6 +59,19 @@ def read_rows(
         why = f"{right}, as in other rows"
         rows = [r.with_cell(columns.emotion, right, why) if r.text(columns.emotion) == wrong else r for r in rows]
     return rows, remarks
+
+
+def _fill_merged(rows: Sequence[Row], columns: Columns) -> list[Row]:
+    """The rows with the first cell that names a folder, usually the subject, where only the first of several merged
+    cells holds it."""
+    first, *others = columns.folder_columns
+    filled: list[Row] = []
+    for row in rows:
+        above = filled[-1].text(first) if filled else None
+        if above and row.text(first) is None and any(row.text(name) for name in others):
+            row = row.with_cell(first, above, f"{above}, as in the row above, because merged cells have one value")
+        filled.append(row)
+    return filled
 
 
 def _is_micro(row: Row, columns: Columns) -> bool:
