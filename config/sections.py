@@ -300,7 +300,7 @@ class AnimateParams(Section):
     motion: Literal["landmarks", "flow"] = "landmarks"
     """Motion that is applied: `landmarks` uses the motion of the keypoints, `flow` the optical flow of the driving
     clip, registered to the source face by the landmarks (`mode: relative` only), which also covers cheeks, forehead and
-    chin. In both cases the networks decide which parts of the image move."""
+    chin; outside the face the image rests, or moves with the head unless `remove_head_motion`."""
     num_pairs: PositiveInt | None = None
     """Maximum number of pairs, from the start of the list; null animates all."""
     batch_size: BatchSize = 8

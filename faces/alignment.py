@@ -86,6 +86,11 @@ def from_complex(z: Complex) -> Points:
     return np.stack([z.real, z.imag], axis=-1)
 
 
+def eye_distance(landmarks: NDArray[np.floating]) -> float:
+    """Distance between the centres of the eyes of one face, (68, 2), in the unit of the landmarks."""
+    return float(np.linalg.norm(landmarks[RIGHT_EYE].mean(axis=0) - landmarks[LEFT_EYE].mean(axis=0)))
+
+
 def fit_similarity(
     source: NDArray[np.floating], target: NDArray[np.floating], weights: NDArray[np.floating] | None = None
 ) -> Similarity:

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.alignment import LANDMARKS, LEFT_EYE, RIGHT_EYE, Similarity, fit_similarity_robust
+from faces.alignment import LANDMARKS, Similarity, eye_distance, fit_similarity_robust
+from faces.dense_flow import optical_flow
 
 FloatArray = NDArray[np.float64]
 Image = NDArray[np.float32]
@@ -77,7 +78,7 @@ class LandmarkFlow:
         size = np.array([frame.shape[1], frame.shape[0]])
         beyond = np.maximum(np.maximum(-0.5 - landmarks, landmarks - size + 0.5).max(axis=1), 0)
         _check_inside(landmarks, beyond, size)
-        eyes = np.linalg.norm(landmarks[RIGHT_EYE].mean(axis=0) - landmarks[LEFT_EYE].mean(axis=0))
+        eyes = eye_distance(landmarks)
         if eyes < 4:
             raise ValueError(f"the eye centres of the landmarks are {eyes:.1f} px apart, expected at least 4")
         self.nearness = np.exp(-((beyond / (0.25 * eyes)) ** 2) / 2)
@@ -218,12 +219,6 @@ def _zoom(factor: float, x: float, y: float) -> FloatArray:
     """3 x 3 matrix that scales pixels about their outer corner and then shifts them by (x, y)."""
     edge = 0.5 * factor - 0.5
     return np.array([[factor, 0, x + edge], [0, factor, y + edge], [0, 0, 1]])
-
-
-def optical_flow(dis: cv2.DISOpticalFlow, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> Image:
-    """Displacement, (h, w, 2) pixels, of every pixel from one grey image (h, w) to another."""
-    # None makes OpenCV allocate the result, which its stubs do not allow.
-    return np.asarray(dis.calc(first, second, None), np.float32)  # type: ignore[call-overload]
 
 
 def _sample(image: Image, at: FloatArray) -> Image:

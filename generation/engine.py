@@ -20,7 +20,7 @@ from clips.reading import Frame
 from config.sections import AnimateParams
 from core.inference import InferenceDevice
 from errors import UserError
-from faces.alignment import fit_similarity_robust, remove_head_motion
+from faces.alignment import remove_head_motion
 from generation.changes import Change, Rest, changes_since, rest_of
 from generation.limits import check_generated
 from modules.geometry import transfer_motion
@@ -215,31 +215,26 @@ class Engine:
         """Function from a driving frame's number to its flow on the source, in network units; None without flow."""
         if params.motion != "flow":
             return None
+        from faces.clip_motion import ClipMotion
         from faces.dense_transfer import DenseTransfer  # SciPy takes long to load
 
         if not self.model.takes_flow or params.mode != "relative":
             raise UserError("animate_params.motion: flow: expected `mode: relative` and a model that takes it")
         assert source.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
         assert driving.landmarks is not None, "clips of a family that needs landmarks are loaded with them"
-        landmarks = driving.landmarks
         height, width = source.cached.frames().shape[1:3]
-        aspect = driving.cached.pixel_size
-        dense = DenseTransfer(
-            driving.cached.frames()[reference],
-            landmarks[reference],
-            source.landmarks[0],
-            (height, width),
-            driving_aspect=aspect,
-            source_aspect=source.cached.pixel_size,
+        motion = ClipMotion(
+            lambda index: np.array(driving.cached.frames()[index]),
+            driving.landmarks,
+            reference,
+            aspect=driving.cached.pixel_size,
         )
+        dense = DenseTransfer(motion, source.landmarks[0], (height, width), source_aspect=source.cached.pixel_size)
         half = (np.array([width, height]) - 1) / 2
-        removes_head = self._removes_head_motion(driving, params)
+        keep_head = not self._removes_head_motion(driving, params)
 
         def flow_of_frame(index: int) -> NDArray[np.float32]:
-            head = None
-            if removes_head:
-                head = fit_similarity_robust(landmarks[reference] * aspect, landmarks[index] * aspect)
-            return (dense.follow(driving.cached.frames()[index], head) / half).astype(np.float32)
+            return (dense.displacement(index, keep_head=keep_head) / half).astype(np.float32)
 
         return flow_of_frame
 

@@ -95,6 +95,25 @@ def sample(
     )  # fmt: skip
 
 
+def invert_displacement(displacement: Tensor, iterations: int = 6) -> Tensor:
+    """Sampling coordinates that move every pixel of an image by its displacement.
+
+    A fixed-point iteration finds the pixel p that arrives at y, p = y - displacement(p). It converges where the
+    displacement of neighbours differs by less than their distance, that is, where the image does not fold.
+
+    Args:
+        displacement: (B, H, W, 2), xy in normalised units.
+    Returns:
+        (B, H, W, 2), xy in [-1, 1]: position that each output pixel is read from.
+    """
+    grid = make_coordinate_grid((displacement.shape[1], displacement.shape[2]), displacement)
+    field = displacement.float().permute(0, 3, 1, 2)
+    at = grid - displacement.float()
+    for _ in range(iterations):
+        at = grid - sample(field, at, padding="border").permute(0, 2, 3, 1)
+    return at
+
+
 def resize_map(x: Tensor, size: tuple[int, int], *, align_corners: bool = True) -> Tensor:
     """Bilinear resize of a map: (B, C, h, w) -> (B, C, *size); the input itself if it has that size."""
     if x.shape[-2:] == size:

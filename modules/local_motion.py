@@ -10,28 +10,11 @@ from torch import Tensor, nn
 
 from config.family_sections import HourglassParams
 from modules.blocks import AntiAliasInterpolation2d, Hourglass, start_constant
-from modules.geometry import GridConvention, make_coordinate_grid, map_size, resize_grid, resize_map, sample
+from modules.geometry import GridConvention, invert_displacement, make_coordinate_grid, map_size, sample
 
 _SHARPNESS = 4.0  # of the soft maximum over the keypoints of a motion
 _SMALLEST_RADIUS = 0.1  # normalised units, for learned keypoints that initially coincide
 _SMALLEST_LOGIT = -30.0  # smaller shares become denormal numbers, which make a convolution thirty times slower
-
-
-def follow_flow(background_share: Tensor, background: Tensor, flow: Tensor) -> Tensor:
-    """Replace the local motions by optical flow, in the share of each pixel that is not background.
-
-    Pixels that move by v are read at position - v, which is exact to first order for flow that varies slowly.
-
-    Args:
-        background_share: (B, 1, h, w) in [0, 1].
-        background: (B, h, w, 2) sampling coordinates of the background.
-        flow: (B, H, W, 2), see `Condition.flow`.
-    Returns:
-        (B, H, W, 2) sampling coordinates.
-    """
-    size = (flow.shape[1], flow.shape[2])
-    share = resize_map(background_share, size)[:, 0, :, :, None]
-    return share * resize_grid(background, size) + (1 - share) * (make_coordinate_grid(size, flow) - flow)
 
 
 class KeypointZones(nn.Module):
@@ -166,7 +149,7 @@ class MotionMixer(nn.Module):
             heatmap: (B, K + 1, h, w), index 0 for the background, zero.
             motions: (B, K + 1, h, w, 2) sampling coordinates, index 0 the background's.
             keypoints: (B, K, 2) of the driving frame; only for zones.
-            flow: (B, H, W, 2), see `follow_flow`; None uses the local motions.
+            flow: (B, H, W, 2), see `Condition.flow`, replaces the local motions; None uses them.
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
             `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; if it is predicted,
@@ -187,7 +170,7 @@ class MotionMixer(nn.Module):
         if flow is None:
             deformation = (maps[..., None] * motions).sum(1)
         else:
-            deformation = follow_flow(maps[:, :1], motions[:, 0], flow.float())
+            deformation = invert_displacement(flow)
         mixed = {"deformed_source": deformed, "contribution_maps": maps, "deformation": deformation}
         if self.occlusion is not None:
             mixed["occlusion_map"] = torch.sigmoid(self.occlusion(features))

@@ -188,12 +188,6 @@ def test_optical_flow_moves_the_face(trained, head):
     assert moved == pytest.approx(0 if head == "true" else 2, abs=0.05)  # the clips slide by two pixels as a whole
 
 
-def test_optical_flow_needs_a_family_that_takes_it(warp_experiment, tmp_path, caplog):
-    arguments = ["--mode", "animate", "--log-dir", tmp_path / "log", "--set", "animate_params.motion=flow"]
-    assert main("--config", warp_experiment, *arguments) == 2
-    assert "animate_params.motion: flow: expected `mode: relative` and a model that takes it" in caplog.text
-
-
 def test_the_warp_family_needs_no_checkpoint_and_starts_at_the_source(warp_experiment, clips_root, tmp_path):
     command = ("--config", warp_experiment, "--mode", "animate", "--log-dir", tmp_path / "log")
     assert main(*command, *WITH_HEAD_MOTION) == 0

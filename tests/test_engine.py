@@ -15,7 +15,8 @@ from core.inference import inference_device
 from core.models import build_model
 from errors import UserError
 from faces.action_units import ACTION_UNITS
-from faces.alignment import fit_similarity, fit_similarity_robust, remove_head_motion
+from faces.alignment import fit_similarity, remove_head_motion
+from faces.clip_motion import ClipMotion
 from faces.dense_transfer import DenseTransfer
 from generation.engine import Engine
 from generation.limits import check_generated
@@ -199,10 +200,9 @@ def test_the_flow_that_a_model_gets_is_that_of_the_driving_clip_on_the_source(cl
     source, driving = clips
     model = RecordingModel(from_landmarks=from_landmarks)
     animate(model, clips, reference=3, motion="flow", remove_head_motion=still)
-    frames, landmarks = driving.cached.frames(), driving.landmarks
-    dense = DenseTransfer(frames[3], landmarks[3], source.landmarks[0], (SIZE, SIZE))
-    heads = [fit_similarity_robust(landmarks[3], landmarks[t]) if still else None for t in range(FRAMES)]
-    expected = np.stack([dense.follow(frames[t], heads[t]) for t in range(FRAMES)])
+    motion = ClipMotion(driving.cached.frames().__getitem__, driving.landmarks, 3)
+    dense = DenseTransfer(motion, source.landmarks[0], (SIZE, SIZE))
+    expected = np.stack([dense.displacement(t, keep_head=not still) for t in range(FRAMES)])
     np.testing.assert_allclose(model.asked("flow").numpy() * HALF, expected, atol=1e-4)
     assert np.abs(expected[0]).max() > 0.5
 
@@ -217,6 +217,13 @@ def test_without_flow_a_model_gets_none(clips):
 def test_flow_needs_relative_motion(clips, changes):
     with pytest.raises(UserError, match=r"motion: flow: expected `mode: relative`"):
         animate(RecordingModel(), clips, motion="flow", **changes)
+
+
+def test_flow_needs_a_model_that_takes_it(clips):
+    model = RecordingModel()
+    model.takes_flow = False
+    with pytest.raises(UserError, match="and a model that takes it"):
+        animate(model, clips, motion="flow")
 
 
 FAMILIES = {

@@ -11,6 +11,7 @@ from modules.geometry import (
     heatmap_mean,
     hull_area,
     inverse_2x2,
+    invert_displacement,
     kp2gaussian,
     make_coordinate_grid,
     resize_grid,
@@ -43,6 +44,17 @@ def test_a_deformation_of_another_size_is_resized_without_a_shift():
     coarse = make_coordinate_grid((8, 8), image)[None]
     torch.testing.assert_close(resize_grid(coarse, (32, 32))[0], make_coordinate_grid((32, 32), image))
     torch.testing.assert_close(warp_features(image, coarse), image, atol=1e-5, rtol=0)
+
+
+def test_an_inverted_displacement_finds_the_pixel_that_arrives():
+    grid = make_coordinate_grid((40, 60), torch.zeros(1))[None]
+    bump = torch.exp(-4 * grid.square().sum(-1, keepdim=True))
+    displacement = bump * torch.tensor([0.2, -0.1])  # six pixels of 60, and two of 40
+    origin = invert_displacement(displacement)
+    arrived = origin + sample(displacement.permute(0, 3, 1, 2), origin, padding="border").permute(0, 2, 3, 1)
+    torch.testing.assert_close(arrived, grid, atol=1e-3, rtol=0)
+    assert (grid - displacement - origin).abs().max() > 0.02, "the negative displacement is something else"
+    torch.testing.assert_close(invert_displacement(0 * displacement), grid, atol=0, rtol=0)
 
 
 @pytest.mark.parametrize(("sampling", "resizing"), [(False, True), (True, False), (False, False)])

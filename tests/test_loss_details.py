@@ -14,7 +14,6 @@ from modules.geometry import (
     motion_length,
     robust_similarity,
 )
-from modules.local_motion import follow_flow
 from modules.thin_plate_spline import RandomWarp
 from modules.tps.dense_motion import dropout_softmax
 from tests import option_probes as probes
@@ -51,17 +50,6 @@ def test_the_length_of_motion_is_in_pixels_of_the_image():
     identity = make_coordinate_grid((9, 9), torch.zeros(1))[None]
     moved = identity + torch.tensor([3 / 31.5, 4 / 15.5])  # 3 and 4 pixels of 64 x 32
     assert motion_length(moved, torch.zeros(1, 3, 32, 64)).item() == pytest.approx(5, abs=1e-3)
-
-
-def test_flow_is_followed_backwards_and_the_background_is_not():
-    identity = make_coordinate_grid((4, 6), torch.zeros(1))
-    flow = torch.rand(1, 4, 6, 2)
-    background = identity[None] + 0.5
-    share = torch.zeros(1, 1, 4, 6)
-    torch.testing.assert_close(follow_flow(share, background, flow), identity - flow)
-    torch.testing.assert_close(follow_flow(share + 1, background, flow), background)
-    half = (identity - flow + background) / 2
-    torch.testing.assert_close(follow_flow(share + 0.5, background, flow), half)
 
 
 # --- thin-plate splines -----------------------------------------------------------------------------------------------

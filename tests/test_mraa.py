@@ -377,12 +377,8 @@ def test_flow_moves_the_picture_where_the_maps_let_it_move(tmp_path):
     flow[..., 0] = 0.1
     found = motion(model, pictures(1), landmarks(1))
     out = generate(model, pictures(1), found, found, Condition(flow=flow))
-    share = 1 - out["contribution_maps"][0, 0]
     shift = out["deformation"][0] - make_coordinate_grid((SIZE, SIZE), flow)
-    assert out["deformation"].shape == (1, SIZE, SIZE, 2)
-    torch.testing.assert_close(shift[0, 0, 0], -0.1 * share[0, 0], atol=1e-5, rtol=0)
-    torch.testing.assert_close(shift[-1, -1, 0], -0.1 * share[-1, -1], atol=1e-5, rtol=0)
-    assert shift[..., 0].min() < -0.05
+    torch.testing.assert_close(shift, torch.tensor([-0.1, 0.0]).expand_as(shift), atol=1e-5, rtol=0)
 
 
 def test_the_deformation_is_the_same_in_reduced_precision(tmp_path):

@@ -5,6 +5,7 @@ import torch
 
 from config.warp import WarpModelParams
 from modules.geometry import make_coordinate_grid
+from modules.model import Condition
 from modules.warp.model import WarpModel, head_anchors
 from tests.conftest import face_landmarks
 
@@ -26,6 +27,15 @@ def displacement(moved: torch.Tensor, forehead: float | None = 0.4) -> torch.Ten
 
 def test_equal_landmarks_give_the_source():
     assert (generate(FACE)["prediction"] - IMAGE).abs().max() < 1 / 255
+
+
+def test_flow_replaces_the_spline():
+    model = WarpModel(WarpModelParams(family="warp"))
+    flow = torch.zeros(1, SIZE, SIZE, 2)
+    flow[..., 0] = 3 * 2 / (SIZE - 1)  # three pixels to the right
+    moved = {"landmarks": FACE + 0.3}
+    drawn = model.generate(model.encode(IMAGE), {"landmarks": FACE}, moved, Condition(flow=flow))["prediction"]
+    torch.testing.assert_close(drawn[..., 4:], IMAGE[..., 1:-3], atol=1e-3, rtol=0)
 
 
 def test_every_landmark_comes_from_its_own_place():

@@ -51,7 +51,7 @@ class DenseMotionNetwork(MotionMixer):
         Args:
             source: (B, C, H, W) in [0, 1].
             kp_driving, kp_source: `value` (B, K, 2) and, in both or neither, `jacobian` (B, K, 2, 2).
-            flow: (B, H, W, 2), see `follow_flow`; None uses the local motions.
+            flow: (B, H, W, 2), see `Condition.flow`; None uses the local motions.
         Returns:
             See `MotionMixer.mix`.
         """

@@ -16,12 +16,13 @@ from modules.geometry import (
     HEATMAP_VARIANCE,
     apply_homography,
     full_precision,
+    invert_displacement,
     kp2gaussian,
     make_coordinate_grid,
     resize_grid,
     sample,
 )
-from modules.local_motion import KeypointZones, follow_flow
+from modules.local_motion import KeypointZones
 from modules.thin_plate_spline import TPS, Regularization
 from modules.tps.au_conditioning import AURest
 from modules.tps.keypoint_detector import POINTS_PER_TPS
@@ -128,8 +129,7 @@ class DenseMotionNetwork(nn.Module):
             kp_driving, kp_source: (B, 5K, 2), xy in [-1, 1].
             bg_param: (B, 3, 3), driving to source coordinates; None keeps the background still.
             dropout: probability and uniform numbers (B, K + 1) of `dropout_softmax`; None uses every spline.
-            flow: (B, H, W, 2), see `Condition.flow`: replaces the splines' motion where the contribution maps let
-                them move the image. None uses the splines.
+            flow: (B, H, W, 2), see `Condition.flow`, replaces the splines; None uses them.
             action_units: with `au_rest` only: difference (B, A, 2) and the source's face coordinates (B, H, W, 2).
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
@@ -149,7 +149,7 @@ class DenseMotionNetwork(nn.Module):
             if flow is None:
                 deformation = (maps[..., None] * transformations).sum(1)
             else:
-                deformation = follow_flow(maps[:, :1], transformations[:, 0], flow.float())
+                deformation = invert_displacement(flow)
             return {
                 "deformed_source": deformed,
                 "contribution_maps": maps,

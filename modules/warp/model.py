@@ -11,7 +11,7 @@ from torch import Tensor
 
 from config.sections import NormalizationParams
 from config.warp import WarpModelParams
-from modules.geometry import full_precision, robust_similarity, sample, transfer_motion
+from modules.geometry import full_precision, invert_displacement, robust_similarity, sample, transfer_motion
 from modules.model import Condition, Mode, Motion, MotionModel
 from modules.thin_plate_spline import TPS
 
@@ -34,7 +34,7 @@ class WarpModel(MotionModel):
         params: the config section `model_params`.
     """
 
-    needs_landmarks = motion_from_landmarks = True
+    needs_landmarks = motion_from_landmarks = takes_flow = True
     network_names: ClassVar[tuple[str, ...]] = ()
     keypoint_name: ClassVar[str] = "landmarks"
 
@@ -75,20 +75,23 @@ class WarpModel(MotionModel):
     ) -> dict[str, Any]:
         """See `MotionModel.generate`; bicubic, so that images without motion are not blurred."""
         with full_precision(encoded), torch.no_grad():
-            moved = motion_driving["landmarks"]
-            own = motion_source["landmarks"].expand_as(moved)
-            if self.forehead is not None:
-                anchors = head_anchors(own, self.forehead)
+            if condition is not None and condition.flow is not None:
+                deformation = invert_displacement(condition.flow)
+            else:
+                size = (encoded.shape[2], encoded.shape[3])
                 still = condition is not None and condition.head_is_still
-                moved = torch.cat([moved, anchors if still else _with_head(anchors, own, moved)], dim=1)
-                own = torch.cat([own, anchors], dim=1)
-            deformation = self._backward(moved, own, (encoded.shape[2], encoded.shape[3]))
-            source = encoded.expand(len(moved), -1, -1, -1)
+                deformation = self._spline(motion_source["landmarks"], motion_driving["landmarks"], size, still)
+            source = encoded.expand(len(deformation), -1, -1, -1)
             drawn = sample(source, deformation, mode="bicubic", padding="border")
         return {"prediction": drawn.clamp(0, 1), "deformation": deformation}
 
-    def _backward(self, moved: Tensor, own: Tensor, size: tuple[int, int]) -> Tensor:
-        """Sampling coordinates of every pixel, from moved to own points: (B, n, 2) twice -> (B, h, w, 2)."""
+    def _spline(self, own: Tensor, moved: Tensor, size: tuple[int, int], head_is_still: bool) -> Tensor:
+        """Sampling coordinates of every pixel: landmarks (1, 68, 2) and moved landmarks (B, 68, 2) -> (B, H, W, 2)."""
+        own = own.expand_as(moved)
+        if self.forehead is not None:
+            anchors = head_anchors(own, self.forehead)
+            moved = torch.cat([moved, anchors if head_is_still else _with_head(anchors, own, moved)], dim=1)
+            own = torch.cat([own, anchors], dim=1)
         smoothing = max(self.smoothing, SMALLEST_SMOOTHING)
         stages = [torch.lerp(moved, own, step / self.steps) for step in range(self.steps + 1)]
         splines = [
