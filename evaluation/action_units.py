@@ -11,11 +11,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from evaluation.face_clip import eye_distance, upright_rotation
+from evaluation.face_clip import upright_rotation
 from evaluation.motion import Agreement, agreement, correlation
 from faces.action_unit_tables import ACTION_UNITS
 from faces.action_units import SIDES
-from faces.alignment import remove_head_motion
+from faces.alignment import eye_distance, remove_head_motion
 from faces.au_geometry import read_geometry
 from faces.facs import MAX_INTENSITY
 from faces.landmarks import MIRRORED_LANDMARKS

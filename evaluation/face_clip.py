@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from clips.reading import Clip, ClipError, Frame, read_frames
-from faces.alignment import LEFT_EYE, RIGHT_EYE
+from faces.alignment import LEFT_EYE, RIGHT_EYE, eye_distance
 
 WORKING_SIDE = 256  # longer side of the frames in which clips are compared, pixels
 
@@ -43,11 +43,6 @@ class FaceClip:
     def step(self) -> float:
         """Frames on disk per frame of `frames`."""
         return (self.length - 1) / max(len(self.frames) - 1, 1)
-
-
-def eye_distance(landmarks: NDArray[np.float64]) -> float:
-    """Return the distance of the eye centres of landmarks (68, 2)."""
-    return float(np.linalg.norm(landmarks[LEFT_EYE].mean(axis=0) - landmarks[RIGHT_EYE].mean(axis=0)))
 
 
 def upright_rotation(landmarks: NDArray[np.float64]) -> NDArray[np.float64]:

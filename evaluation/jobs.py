@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from clips.files import LANDMARK_SUFFIXES, find_landmarks
 from clips.reading import Clip, ClipError, frame_rate, read_frames
 from config.evaluation import EvaluateParams
-from evaluation.face_clip import FaceClip, eye_distance, read_working_frames, resized, scaled_points
+from evaluation.face_clip import FaceClip, read_working_frames, resized, scaled_points
 from evaluation.judge import Source, judge
 from evaluation.measuring import Blendshapes, DrivingClip, Methods, measure_driving
 from evaluation.methods import face_mesh, make_methods
@@ -25,6 +25,7 @@ from evaluation.references import registered_flow, static_copy
 from evaluation.report_clip import driving_player, result_player
 from evaluation.result_clips import Pair
 from evaluation.tables import REGISTERED, STATIC
+from faces.alignment import eye_distance
 from faces.face_mesh import MeshFace
 from faces.landmarks import read_landmarks
 

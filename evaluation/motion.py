@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import RBFInterpolator
 
-from evaluation.face_clip import FaceClip, eye_distance, upright_rotation
+from evaluation.face_clip import FaceClip, upright_rotation
 from evaluation.flow_estimators import flow_between, prepared
-from faces.alignment import fit_similarity_robust
+from faces.alignment import eye_distance, fit_similarity_robust
 
 Motion = NDArray[np.float64]
 """(T, P, 2), xy, eye distances, upright; zero in the first frame."""

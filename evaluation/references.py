@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.face_clip import FaceClip
+from faces.clip_motion import ClipMotion
 from faces.dense_transfer import DenseTransfer
 
 INVERSION_STEPS = 4
@@ -29,20 +30,23 @@ def static_copy(source: NDArray[np.uint8], landmarks: NDArray[np.float64], drivi
 def registered_flow(source: NDArray[np.uint8], landmarks: NDArray[np.float64], driving: FaceClip) -> FaceClip:
     """Return the source image, warped by the driving clip's DIS flow, registered to the source face.
 
-    It has the correct motion as far as optical flow sees it, and no wrinkles or shading: the limit of systems
-    that warp. Its motion is made by the estimator `dis`, which therefore flatters it.
+    It has the correct motion of the face, the head's included, as far as optical flow sees it, and no wrinkles or
+    shading: the limit of systems that warp. Its motion is made by the estimator `dis`, which therefore flatters it.
 
     Args as `static_copy`.
     """
-    transfer = DenseTransfer(driving.frames[0], driving.landmarks, landmarks, (source.shape[0], source.shape[1]))
+    motion = ClipMotion(
+        driving.frames.__getitem__, np.broadcast_to(driving.landmarks, (len(driving.frames), *landmarks.shape)), 0
+    )
+    transfer = DenseTransfer(motion, landmarks, (source.shape[0], source.shape[1]))
     y, x = np.mgrid[: source.shape[0], : source.shape[1]].astype(np.float32)
     frames: list[NDArray[np.uint8]] = [source]
-    for frame in driving.frames[1:]:
-        motion = transfer.follow(frame)
-        back: NDArray[np.floating] = -motion
+    for index in range(1, len(driving.frames)):
+        forward = transfer.displacement(index)
+        back: NDArray[np.floating] = -forward
         for _ in range(INVERSION_STEPS):  # the displacement is that of the source's pixels, not of the frame's
             at = x + back[..., 0], y + back[..., 1]
-            back = -np.asarray(cv2.remap(motion, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+            back = -np.asarray(cv2.remap(forward, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
         at = x + back[..., 0], y + back[..., 1]
         warped = cv2.remap(source, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         frames.append(np.asarray(warped, np.uint8))

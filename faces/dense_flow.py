@@ -14,7 +14,7 @@ Image = NDArray[np.float32]
 EYE_DISTANCE = 90.0  # pixels
 BLUR = 0.5  # Gaussian blur of the working image against noise, standard deviation, pixels
 SMOOTHING = 0.033  # Gaussian blur of the flow, standard deviation, eye distances
-SMOOTHNESS = 12.0  # weight of the smoothness term of the refinement (OpenCV's alpha)
+SMOOTHNESS = 20.0  # weight of the smoothness term of the refinement (OpenCV's alpha)
 ITERATIONS = 10  # of the fixed point and of the linear solver of the refinement
 
 

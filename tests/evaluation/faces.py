@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from demo.subjects import PHOTOGRAPHS  # noqa: F401  names of the photographs
-from evaluation.face_clip import FaceClip, eye_distance, upright_rotation
+from evaluation.face_clip import FaceClip, upright_rotation
+from faces.alignment import eye_distance
 from faces.face_mesh import FaceMesh
 from faces.landmarks import MIRRORED_LANDMARKS
 from tests.conftest import ROOT
