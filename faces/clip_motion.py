@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faces.alignment import HEAD_POINTS, Similarity, eye_distance, fit_similarity_robust
+from faces.alignment import HEAD_WEIGHTS, Similarity, eye_distance, fit_similarity_robust
 from faces.dense_flow import DenseFlow, Image
 
 CACHE_BYTES = 2**26  # flow of the first frames, so that memory does not grow with the clip
@@ -55,7 +55,7 @@ class ClipMotion:
 
     def head(self, index: int) -> Similarity:
         """Motion of the head from the reference frame to frame `index`."""
-        return fit_similarity_robust(self.landmarks[self.reference], self.landmarks[index], HEAD_POINTS)
+        return fit_similarity_robust(self.landmarks[self.reference], self.landmarks[index], HEAD_WEIGHTS)
 
     def expression(self, index: int) -> Image:
         """Displacement of every pixel in frame `index` without the head's motion, 0 where nothing moves: (h, w, 2)."""
