@@ -92,6 +92,12 @@ class RunLogger:
             for name, value in values.items():
                 self._board.add_scalar(name, value, step)
 
+    def logged_values(self, name: str) -> list[float]:
+        """Return the finite values of a name in the lines of `stats.jsonl` so far."""
+        lines = (self.folder / STATS).read_text(encoding="utf-8").splitlines()
+        values = (json.loads(line).get(name) for line in lines if name in line)
+        return [float(value) for value in values if value is not None and value == value]
+
     def log_image(self, epoch: int, image: NDArray[np.uint8]) -> None:
         """Write the image grid of an epoch, uint8 (H, W, 3)."""
         with replacing_file(self.folder / IMAGES / f"{epoch:08d}-rec.png", _REMEDY) as temporary:

@@ -25,7 +25,7 @@ from errors import UserError
 from frames_dataset import FramesDataset
 from modules.model import MotionModel
 from modules.trainable import Trainable
-from trainer import Job, Trainer
+from trainer import Evaluation, Job, Trainer
 
 log = logging.getLogger("train")
 
@@ -49,8 +49,25 @@ def train(config: Config, options: RunOptions) -> int:
         optimisers = model.prepare_training(section, vgg, estimator)
     except NotImplementedError as error:
         raise UserError(f"{options.config_path}: {error}") from error
-    job = Job(section, "losses", optimisers, "train", config.dataset_params.remove_head_motion)
+    evaluation = (
+        training_evaluation(config, fabric, model) if section.evaluation_freq and fabric.is_global_zero else None
+    )
+    job = Job(section, "losses", optimisers, "train", config.dataset_params.remove_head_motion, evaluation=evaluation)
     return run_job(fabric, config, options, model, job)
+
+
+def training_evaluation(config: Config, fabric: Fabric, model: MotionModel) -> Evaluation:
+    """Return the evaluation of test clips between epochs.
+
+    Raises:
+        UserError: there are no test clips, or they have no landmarks.
+    """
+    from evaluation.training import TestClipJudge  # its libraries load slowly, and most runs do not evaluate
+
+    section = config.train_params
+    assert section.evaluation_freq is not None, "evaluations are asked for"
+    judge = TestClipJudge(config, fabric, model)
+    return Evaluation(section.evaluation_freq, judge, section.best_metric, higher=section.best_metric.endswith("corr"))
 
 
 def run_job(fabric: Fabric, config: Config, options: RunOptions, model: Trainable, job: Job) -> int:

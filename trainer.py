@@ -37,6 +37,7 @@ from sync_batchnorm import synchronise
 Bar: TypeAlias = "tqdm[NoReturn] | None"
 
 log = logging.getLogger("train")
+EVALUATION = "evaluation/"  # before the names of figures in logs
 _LOST_PROCESS = re.compile(r"gloo|NCCL|connection (closed|reset) by peer", re.IGNORECASE)
 
 
@@ -54,6 +55,23 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Evaluation:
+    """Evaluation of test clips between epochs.
+
+    Attributes:
+        freq: epochs between evaluations; the last epoch is always evaluated.
+        measure: returns the figures by name; called in the main process.
+        best: name of the figure by which the best checkpoint is chosen.
+        higher: True if a larger value of it is better.
+    """
+
+    freq: int
+    measure: Callable[[], Mapping[str, float]]
+    best: str
+    higher: bool
+
+
+@dataclass(frozen=True)
 class Job:
     """A training task.
 
@@ -64,6 +82,7 @@ class Job:
         mode: command-line mode, the key of the model's checkpoint suffixes and epoch keys.
         remove_head_motion: remove the rigid head motion between the frames of a pair.
         report: report on the finished run; None for none.
+        evaluation: evaluation between epochs; None for none.
     """
 
     section: TrainParams | TrainAVDParams | TrainAUParams
@@ -72,6 +91,7 @@ class Job:
     mode: str
     remove_head_motion: bool
     report: Report | None = None
+    evaluation: Evaluation | None = None
 
 
 class Trainer:
@@ -190,10 +210,26 @@ class Trainer:
                 if logger and (last or progress.epoch % section.checkpoint_freq == 0):
                     path = self.checkpoints.write_epoch(finished, self._contents(progress))
                     log.info("epoch %d: wrote %s", finished, path)
+                evaluation = self.job.evaluation
+                if logger and evaluation and (last or progress.epoch % evaluation.freq == 0):
+                    self._evaluate(evaluation, progress, logger)
                 if self._any_process_stops(stop) and not last:
                     return self._save_interrupted(progress, stop, logger)
         # A run without a report is finished.
         return self._status_of_stop(stop) if self.job.report and self._any_process_stops(stop) else 0
+
+    def _evaluate(self, evaluation: Evaluation, progress: Progress, logger: RunLogger) -> None:
+        """Evaluate after an epoch, and write the checkpoint if it is the best one so far."""
+        finished = progress.epoch - 1
+        before = logger.logged_values(EVALUATION + evaluation.best)
+        values = {EVALUATION + name: value for name, value in evaluation.measure().items()}
+        logger.log_step(finished, progress.total_steps - 1, values)
+        log.info("epoch %d: %s", finished, ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        sign = 1 if evaluation.higher else -1
+        value = values[EVALUATION + evaluation.best]
+        if value == value and all(sign * value > sign * other for other in before):
+            path = self.checkpoints.write_best(self._contents(progress))
+            log.info("epoch %d: the best so far, wrote %s", finished, path)
 
     def _train_epoch(self, progress: Progress, stop: StopSignal, logger: RunLogger | None, bar: Bar) -> Progress:
         """Train what remains of an epoch, or until a signal; returns the progress."""

@@ -111,7 +111,7 @@ def measure_system(system: str, data: Path, read_result: Callable[[Pair], NDArra
 def images_per_second(stats: Path) -> float:
     """Return the training images per second, median over the steps of a run."""
     steps = [json.loads(line) for line in stats.read_text(encoding="utf-8").splitlines()]
-    return statistics.median(step["images_per_second"] for step in steps)
+    return statistics.median(step["images_per_second"] for step in steps if "images_per_second" in step)
 
 
 def parameters(config: Config) -> int:

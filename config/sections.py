@@ -193,6 +193,13 @@ class TrainParams(Section):
     """Minutes between checkpoints within an epoch, each in the place of the one before; null writes none."""
     keep_checkpoints: PositiveInt | None = None
     """Number of newest checkpoints to keep; null keeps all."""
+    evaluation_freq: PositiveInt | None = None
+    """Epochs between evaluations: test clips are reconstructed from their first frame, and motion and action units
+    judged as by `--mode evaluate`; null never evaluates. Needs landmarks of the test clips."""
+    evaluation_clips: PositiveInt = 4
+    """Test clips of an evaluation, from the start of the split."""
+    best_metric: Literal["motion_error", "motion_corr", "au_error", "au_corr", "difference_error"] = "motion_error"
+    """Figure by which `best-checkpoint.pth.tar` is kept beside the numbered checkpoints."""
     precision: Annotated[Literal["32", "bf16-mixed", "16-mixed"], BeforeValidator(_number_to_text)] = "32"
     """Precision of the image path; keypoints, splines, masks and sampling grids are 32 bit in every mode."""
     use_sync_bn: bool = True

@@ -58,6 +58,15 @@ class CheckpointSeries:
         """
         return self._write(self.folder / f"interrupted{self.suffix}", contents)
 
+    def write_best(self, contents: Mapping[str, Any]) -> Path:
+        """Write the best checkpoint so far in the place of the one before; runs resume from the others.
+
+        Errors as `write_within_epoch`.
+        """
+        last, path = self.last, self._write(self.folder / f"best{self.suffix}", contents)
+        self.last = last
+        return path
+
     def how_to_resume(self, change: str = "") -> str:
         """Advice for the end of a message.
 

@@ -120,7 +120,7 @@ def drop_steps(path: Path, total_steps: int) -> None:
         with temporary.open("w", encoding="utf-8") as new:
             for line in old:
                 step = _step_of(line)
-                if step is None or not last < step < total_steps:
+                if step is None or not last <= step < total_steps:  # an evaluation has the step before it
                     dropped = True
                     continue
                 last = step

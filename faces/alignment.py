@@ -25,8 +25,8 @@ ITERATIONS = 10  # of the reweighted fit
 _ROUNDING = 1e-6  # pixels
 MOUTH_AND_LOWER_JAW = (*range(4, 13), *range(48, LANDMARKS))
 HEAD_WEIGHTS = np.where(np.isin(np.arange(LANDMARKS), MOUTH_AND_LOWER_JAW), 0.25, 1.0)
-"""Weights of the landmarks in a fit of the head's motion. Mouth and lower jaw, half of the face, move together in speech
-and would pass for motion of the head; without them, the fit would be noisier (by a third instead of a tenth)."""
+"""Weights of the landmarks in a fit of the head's motion. Mouth and lower jaw, half of the face, move together in
+speech and would pass for motion of the head; without them, the fit would be noisier (by a half instead of a tenth)."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evaluation.action_units import asymmetry, geometric_action_units
+from evaluation.artefacts import flicker
 from evaluation.face_clip import FaceClip
 from evaluation.images import image_scores
 from evaluation.judge import Judgement, Source, judge
@@ -310,6 +311,11 @@ def test_every_figure_of_the_judge_is_defined():
     assert set(measures_in_table(("dis", "tvl1"), True)) <= known
     assert {name.rsplit("_", 1)[0] for name in found.regions} == set(REGIONS)
     assert all(measure.definition and measure.title for measure in MEASURES.values())
+
+
+def test_flicker_is_what_the_driving_clip_does_not_have():
+    assert flicker(2.0, 1.5) == 0
+    assert flicker(1.0, 3.0) == 2
 
 
 def test_badness_follows_the_direction_of_a_measure():

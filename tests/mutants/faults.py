@@ -184,7 +184,7 @@ TRAINING = [
         "training",
         "core/run_folder.py",
         "tests/test_train.py",
-        ("steps are logged twice after a resume", "last < step < total_steps", "True"),
+        ("steps are logged twice after a resume", "last <= step < total_steps", "True"),
         ("settings of a resumed run replace the first ones", "if not first.exists():", "if True:"),
     ),
     *_faults(
@@ -1341,8 +1341,7 @@ OUTPUT = [
         "output",
         "output/clip_page.py",
         "tests/test_clip_page.py",
-        ("names in the page are markup", "autoescape=True", "autoescape=False"),
-        ("the page permits any script", "script-src {_hash(script)}", "script-src 'unsafe-inline'"),
+        ("the page permits any script", "script-src {source_hash(script)}", "script-src 'unsafe-inline'"),
         ("the page permits the network", "default-src 'none'", "default-src *"),
         ("the page grows without a limit", "self._picture_bytes += size", "pass"),
         ("a page that has not changed is written again", "if not _holds(self.path, page)", "if True"),
@@ -1626,6 +1625,94 @@ GENERATION = [
     ),
 ]
 
+_MEASURES = "tests/evaluation/test_measures.py"
+_EVALUATE = "tests/evaluation/test_evaluate.py"
+
+EVALUATION = (
+    *_faults(
+        "output",
+        "output/page_parts.py",
+        "tests/test_clip_page.py",
+        ("names in the page are markup", "autoescape=True", "autoescape=False"),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/motion.py",
+        _MEASURES,
+        (
+            "gain is inverted",
+            "(driving * result).sum() / (driving * driving).sum()",
+            "(driving * result).sum() / (result * result).sum()",
+        ),
+        (
+            "head motion stays in the non-rigid motion",
+            "rest: Motion = points + motion - head.apply(points)",
+            "rest: Motion = motion.copy()",
+        ),
+        (
+            "leakage counts all points",
+            "strength <= np.quantile(strength, 0.25)",
+            "strength <= np.quantile(strength, 1.0)",
+        ),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/timing.py",
+        _MEASURES,
+        ("a delay is early", "times + lag, times, result", "times - lag, times, result"),
+        (
+            "onset is the apex",
+            '"onset_error": abs(found.onset - true.onset)',
+            '"onset_error": abs(found.apex - true.apex) / 2',
+        ),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/action_units.py",
+        _MEASURES,
+        ("both sides mirror onto themselves", "[:, list(MIRRORED_LANDMARKS)]", "[:, :]"),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/artefacts.py",
+        _MEASURES,
+        ("flicker ignores the driving clip", "max(0.0, result - driving)", "result"),
+        (
+            "sharpness is that of the source",
+            "found += _detail(cv2.cvtColor(frame",
+            "found += _detail(cv2.cvtColor(source",
+        ),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/statistics.py",
+        "tests/evaluation/test_statistics.py",
+        ("intervals are half as wide", "(1 - COVERAGE) / 2, (1 + COVERAGE) / 2", "0.25, 0.75"),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/face_clip.py",
+        _EVALUATE,
+        ("gaps in the frames go unnoticed", "None if not len(wrong) else", "None if True else"),
+    ),
+    *_faults(
+        "evaluation",
+        "evaluation/run.py",
+        _EVALUATE,
+        ("rows of the references are lost", "self.table.add(result.system, result.scores)", "pass"),
+    ),
+    *_faults(
+        "evaluation",
+        "trainer.py",
+        "tests/evaluation/test_training_evaluation.py",
+        (
+            "the worst checkpoint is kept",
+            "sign = 1 if evaluation.higher else -1",
+            "sign = -1 if evaluation.higher else 1",
+        ),
+    ),
+)
+
 FAULTS: tuple[Fault, ...] = tuple(
     fault
     for group in (
@@ -1641,6 +1728,7 @@ FAULTS: tuple[Fault, ...] = tuple(
         PREPARATION,
         OUTPUT,
         GENERATION,
+        EVALUATION,
     )
     for fault in group
 )
