@@ -120,6 +120,7 @@ class DenseMotionNetwork(nn.Module):
         dropout: tuple[float, Tensor] | None = None,
         flow: Tensor | None = None,
         action_units: tuple[Tensor, Tensor] | None = None,
+        small: Tensor | None = None,
     ) -> dict[str, Tensor | list[Tensor]]:
         """Combine the splines from driving to source keypoints into one deformation.
 
@@ -131,6 +132,7 @@ class DenseMotionNetwork(nn.Module):
             flow: (B, H, W, 2), see `Condition.flow`: replaces the splines' motion where the contribution maps let
                 them move the image. None uses the splines.
             action_units: with `au_rest` only: difference (B, A, 2) and the source's face coordinates (B, H, W, 2).
+            small: (B, C, h, w), from `reduced`; None computes it.
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
             `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; `occlusion_map`, list
@@ -138,7 +140,7 @@ class DenseMotionNetwork(nn.Module):
         """
         with full_precision(source):
             kp_driving, kp_source = kp_driving.float(), kp_source.float()
-            small = self.down(source.float()) if hasattr(self, "down") else source.float()
+            small = self.reduced(source) if small is None else small
             size = (small.shape[2], small.shape[3])
             heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
             transformations = self._transformations(kp_driving, kp_source, bg_param, size)  # -> (B, K + 1, h, w, 2)
@@ -156,6 +158,11 @@ class DenseMotionNetwork(nn.Module):
                 "deformation": deformation,
                 "occlusion_map": self._occlusion(decoded),
             }
+
+    def reduced(self, source: Tensor) -> Tensor:
+        """Resize the source to the network's size: (B, C, H, W) -> (B, C, h, w) float32."""
+        with full_precision(source):
+            return self.down(source.float()) if hasattr(self, "down") else source.float()
 
     def _logits(self, features: Tensor, kp_driving: Tensor, action_units: tuple[Tensor, Tensor] | None) -> Tensor:
         """Logits of the contribution maps: (B, K + 1, h, w)."""
