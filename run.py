@@ -25,6 +25,7 @@ MODES = {
     "reconstruction": "reconstruction:reconstruct",
     "animate": "animate:animate",
     "check": "check:check",
+    "export": "export:export",
     "prepare": "prepare:prepare",
 }
 PREPARE = "prepare"

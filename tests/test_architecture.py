@@ -16,7 +16,7 @@ LAYERS = [
     {"clips", "logger"},
     {"frames_dataset", "output"},
     {"generation", "preparation", "trainer"},
-    {"train", "animate", "reconstruction", "prepare", "check"},
+    {"train", "animate", "reconstruction", "prepare", "check", "export"},
     {"train_avd", "train_au", "run"},
     {"demo"},
     {"benchmarks"},
