@@ -100,6 +100,9 @@ def test_more_tiles_make_a_smaller_error_and_no_frame_leaves_a_trace(conditionin
     assert errors == sorted(errors, reverse=True), errors
     assert shares == sorted(set(shares)), shares
     assert shares[-1] < 0.7, shares
+    fresh, smaller = TileDecoder(network), frame_of(clip.inputs(0.5, radius=0.05))
+    fresh.first(frame_of(clip.inputs(0)))
+    assert torch.equal(decoder.changed(smaller, 0.003, 0)[0], fresh.changed(smaller, 0.003, 0)[0])
     again, share = decoder.changed(frame_of(clip.inputs(0)), 0.003, 2)
     assert torch.equal(again, first)
     assert share == 0
