@@ -46,7 +46,9 @@ def animate(config: Config, options: RunOptions) -> int:
     for name in ("onset", "apex", "offset", "frames", "fps"):
         if getattr(options, name) is not None:
             raise UserError(f"--{name} has no meaning without --au")
-    engine, weights = make_engine(config, options, config.animate_params.batch_size)
+    engine, weights = make_engine(
+        config, options, config.animate_params.batch_size, fast_error=config.animate_params.fast_error
+    )
     loader = make_loader(config, engine)
     if options.source or options.driving or options.result:
         _animate_files(config, options, engine, loader)

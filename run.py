@@ -26,6 +26,7 @@ MODES = {
     "animate": "animate:animate",
     "check": "check:check",
     "evaluate": "evaluate:evaluate",
+    "export": "export:export",
     "prepare": "prepare:prepare",
 }
 PREPARE = "prepare"

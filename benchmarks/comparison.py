@@ -23,7 +23,6 @@ import torch
 from numpy.typing import NDArray
 
 from benchmarks import demo_runs
-from benchmarks.animation import generate
 from benchmarks.demo_runs import Row, last_checkpoint, means, run_program
 from benchmarks.timing import time_alternately
 from config.experiment import Config
@@ -32,6 +31,8 @@ from core.models import build_model
 from demo.make_demo import make_demo
 from demo.truth import Pair, read_frames, read_pairs, read_truth, still_clip
 from modules.blocks import count_parameters
+from modules.face_frame import ACTION_UNITS
+from modules.model import Condition, MotionModel
 from output.contact_sheet import SheetRow, contact_sheet
 from output.metrics import image_metrics
 
@@ -189,6 +190,34 @@ def _read_result(folder: Path, pair: Pair) -> NDArray[np.uint8]:
 
 def _true_frames(data: Path, pair: Pair) -> NDArray[np.uint8]:
     return (read_truth(data, pair).frames * 255).round().astype(np.uint8)
+
+
+def generate(
+    model: MotionModel,
+    image: torch.Tensor,
+    points: torch.Tensor,
+    moved: torch.Tensor,
+    *,
+    batch_size: int,
+    encode_once: bool,
+) -> None:
+    """Generate the frames of one source.
+
+    Args:
+        image: (1, 3, H, W) source.
+        points: (1, 68, 2) its landmarks.
+        moved: (T, 68, 2) landmarks of the frames.
+        batch_size: frames per batch.
+        encode_once: False encodes the source again for every batch.
+    """
+    source, encoded = model.motion(image, points), model.encode(image, points)
+    for part in torch.split(moved, batch_size):
+        if not encode_once:
+            source, encoded = model.motion(image, points), model.encode(image, points)
+        motion = model.motion(image.expand(len(part), -1, -1, -1), part)
+        au_diff = torch.full((len(part), len(ACTION_UNITS), 2), 0.1, device=image.device)
+        condition = Condition(au_diff=au_diff if model.needs_action_units else None)
+        model.generate(encoded, source, motion, condition)["prediction"].sum().item()  # wait for the device
 
 
 if __name__ == "__main__":

@@ -312,6 +312,10 @@ class AnimateParams(Section):
     """Maximum number of pairs, from the start of the list; null animates all."""
     batch_size: BatchSize = 8
     """Frames per batch."""
+    fast_error: Annotated[float, Field(ge=0, le=0.1)] = 0.01
+    """Bound on the error of faster decoding: energy of the difference from exact frames, relative to that of their
+    change since the first frame. On the CPU, in families with an inpainting network, only tiles of a frame that have
+    changed are decoded, as many as this bound needs; it is measured in every clip. 0 decodes every frame exactly."""
     format: Literal[".mp4", ".gif", ".png"] = ".mp4"
     """Format of the video written beside the PNG frames; `.png` writes no video."""
     crf: Annotated[int, Field(ge=0, le=10)] = 8

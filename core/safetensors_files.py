@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
@@ -29,8 +31,8 @@ def is_safetensors(start: bytes, size: int) -> bool:
     return start[8:9] == b"{" and 2 <= int.from_bytes(start[:8], "little") <= size - 8
 
 
-def read_safetensors(file: BinaryIO) -> dict[str, Tensor]:
-    """Read all tensors of a file by name.
+def read_safetensors(file: BinaryIO) -> dict[str, Any]:
+    """Read all tensors of a file by name, and of files of this program the settings in the metadata.
 
     Raises:
         Exception: of any kind, from damaged bytes.
@@ -44,12 +46,35 @@ def read_safetensors(file: BinaryIO) -> dict[str, Tensor]:
     entries = {name: _entry(entry) for name, entry in header.items() if name != "__metadata__"}
     if sum(end - begin for *_, begin, end in entries.values()) > size - 8 - length:
         raise ValueError("the tensors are larger than the file")
-    tensors = {}
+    tensors: dict[str, Any] = _settings(header.get("__metadata__"))
     for name, (dtype, shape, begin, end) in entries.items():
         file.seek(8 + length + begin)
         data = fill(torch.empty(end - begin, dtype=torch.uint8), file)
         tensors[name] = data.view(dtype).reshape(shape)
     return tensors
+
+
+def _settings(metadata: Any) -> dict[str, Any]:
+    """Family and config of a file that `write_safetensors` wrote for this program; empty for others."""
+    if not isinstance(metadata, dict) or not {"family", "config"} <= metadata.keys():
+        return {}
+    return {"family": metadata["family"], "config": json.loads(metadata["config"])}
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors by name, and texts by name as metadata."""
+    names = {dtype: name for name, dtype in _DTYPES.items()}
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    end = 0
+    for name, tensor in tensors.items():
+        begin, end = end, end + tensor.numel() * tensor.element_size()
+        header[name] = {"dtype": names[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that tensors are aligned
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for tensor in tensors.values():
+            file.write(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
 
 
 def _entry(entry: Any) -> tuple[torch.dtype, list[int], int, int]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from clips.loader import LoadedClip, make_clip_loader
 from clips.splits import split_clips
 from config.experiment import Config
+from core.inference import InferenceDevice
 from errors import UserError
 from evaluation.face_clip import FaceClip, resized, scaled_points
 from evaluation.judge import Source, judge
@@ -51,7 +52,7 @@ class TestClipJudge:
 
     def __init__(self, config: Config, fabric: Fabric, model: MotionModel):
         self._fabric, self._model = fabric, model
-        self._batch_size = config.reconstruction_params.batch_size
+        self._batch_size, self._precision = config.reconstruction_params.batch_size, config.train_params.precision
         loader = make_clip_loader(
             config.dataset_params,
             str(fabric.device),
@@ -84,7 +85,8 @@ class TestClipJudge:
 
     def __call__(self) -> Mapping[str, float]:
         """Return the means of the figures over the clips; the model is left in evaluation mode."""
-        engine = Engine(self._model, self._fabric, self._batch_size)
+        device = InferenceDevice(self._fabric.device, self._precision)
+        engine = Engine(self._model, device, self._batch_size)
         rows = [self._figures(engine, test) for test in self._clips]
         return {name: _mean([row[name] for row in rows]) for name in rows[0]}
 

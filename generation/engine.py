@@ -21,6 +21,7 @@ from config.sections import AnimateParams
 from core.inference import InferenceDevice
 from errors import UserError
 from faces.alignment import remove_head_motion
+from generation.adaptive_decoder import AdaptiveDecoder, decode_adaptively
 from generation.changes import Change, Rest, changes_since, rest_of
 from generation.limits import check_generated
 from modules.geometry import transfer_motion
@@ -65,13 +66,17 @@ class Engine:
         model: weights loaded; moved to the device and set to evaluation here.
         device: device, and precision of the image path.
         batch_size: frames generated together.
+        fast_error: see `AnimateParams`; 0 computes every frame as training does.
     """
 
-    def __init__(self, model: MotionModel, device: InferenceDevice, batch_size: int):
+    def __init__(self, model: MotionModel, device: InferenceDevice, batch_size: int, *, fast_error: float = 0.0):
         self.model = model.eval()
         device.to_device(self.model)
         self.device = device
         self.batch_size = batch_size
+        self._adaptive: AdaptiveDecoder | None = None
+        if fast_error and device.device.type == "cpu" and device.precision == "32":
+            self._adaptive = decode_adaptively(model, fast_error)
 
     def animate(
         self,
@@ -242,6 +247,8 @@ class Engine:
 
     def _encode(self, source: LoadedClip) -> EncodedSource:
         """Encode the first frame of a clip."""
+        if self._adaptive is not None:
+            self._adaptive.start_clip()
         first = slice(0, 1)
         image, landmarks = self._images(source, first), self._landmarks(source, first)
         return EncodedSource(image, self.model.encode(image, landmarks), self.model.motion(image, landmarks))

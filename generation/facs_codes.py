@@ -87,7 +87,9 @@ def _check_options(options: RunOptions) -> None:
 
 
 def _make_engine(config: Config, options: RunOptions) -> tuple[Engine, str]:
-    engine, weights = make_engine(config, options, config.animate_params.batch_size)
+    engine, weights = make_engine(
+        config, options, config.animate_params.batch_size, fast_error=config.animate_params.fast_error
+    )
     if not engine.model.motion_from_landmarks:
         raise UserError(
             "--au and --au-list: expected a model whose motion comes from landmarks (`warp`, or `tps` with "

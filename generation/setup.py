@@ -15,7 +15,7 @@ from errors import UserError
 from generation.engine import Engine
 
 
-def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[Engine, str]:
+def make_engine(config: Config, options: RunOptions, batch_size: int, *, fast_error: float = 0.0) -> tuple[Engine, str]:
     """Build a model, load its weights and move it to its device.
 
     Returns:
@@ -38,7 +38,7 @@ def make_engine(config: Config, options: RunOptions, batch_size: int) -> tuple[E
             f"{options.checkpoint or config.family}: has no avd_network, which animate_params.mode `avd` needs; run "
             "--mode train_avd, or use `relative`"
         )
-    return Engine(model, device, batch_size), key
+    return Engine(model, device, batch_size, fast_error=fast_error), key
 
 
 def make_loader(config: Config, engine: Engine) -> ClipLoader:

@@ -91,6 +91,13 @@ class TPS:
         if regularization == "exact":
             self.theta = self.theta + torch.eye(2, 3, device=control.device)
 
+    @classmethod
+    def solved(cls, control: Tensor, control_params: Tensor, theta: Tensor) -> "TPS":
+        """Splines whose equations were solved before; arguments as the attributes."""
+        spline = cls.__new__(cls)
+        spline.control, spline.control_params, spline.theta = control, control_params, theta
+        return spline
+
     def __call__(self, points: Tensor) -> Tensor:
         """Map points: (..., N, 2), leading axes broadcast to those of the control points -> (..., N, 2)."""
         return self._affine(points) + self._bent(points)

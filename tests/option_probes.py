@@ -8,7 +8,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -613,6 +613,19 @@ def generated(config: Config) -> Any:
     )
     result = list(engine.animate(large, small, config.animate_params))
     return digest([(frame.frame, frame.keypoints) for frame in result])
+
+
+def bound_on_decoding(config: Config) -> Any:
+    """Bound on the error with which `--mode animate` makes its engine."""
+    seen: list[float] = []
+
+    def made(*arguments, fast_error):
+        seen.append(fast_error)
+        raise UserError
+
+    with patch("animate.make_engine", made), suppress(UserError):
+        animate.animate(config, RunOptions(Path("tiny.yaml")))
+    return seen
 
 
 def _written(config: Config, mode: Callable[[Config, RunOptions], int]) -> Any:

@@ -17,7 +17,7 @@ LAYERS = [
     {"frames_dataset", "output"},
     {"generation", "preparation", "trainer"},
     {"evaluation"},
-    {"train", "animate", "reconstruction", "prepare", "check", "evaluate"},
+    {"train", "animate", "reconstruction", "prepare", "check", "evaluate", "export"},
     {"train_avd", "train_au", "run"},
     {"demo"},
     {"benchmarks"},

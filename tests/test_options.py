@@ -243,6 +243,7 @@ SHARED = {
 SHARED_WARP = {
     f"{ANIMATE}.num_pairs": Entry(see.animation, 1),
     f"{ANIMATE}.batch_size": Entry(see.animation, 3),
+    f"{ANIMATE}.fast_error": Entry(see.bound_on_decoding, 0.0),
     f"{ANIMATE}.format": Entry(see.animation, ".gif"),
     f"{ANIMATE}.crf": Entry(see.animation, 0, {f"{ANIMATE}.format": ".mp4"}),
     "reconstruction_params.num_videos": Entry(see.reconstructed, 1, {"reconstruction_params.format": ".png"}),

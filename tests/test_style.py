@@ -112,3 +112,11 @@ def test_docstrings_open_with_the_thing_or_the_verb(path):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
     ]
     assert [text[:60] for text in strings if QUESTIONS.match(text)] == []
+
+
+def test_animation_does_not_load_the_libraries_of_training():
+    code = (
+        "import sys, animate, modules.warp.model; print({'lightning', 'torchvision', 'tensorboard'} & set(sys.modules))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert said.stdout.strip() == "set()"

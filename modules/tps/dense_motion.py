@@ -121,6 +121,8 @@ class DenseMotionNetwork(nn.Module):
         dropout: tuple[float, Tensor] | None = None,
         flow: Tensor | None = None,
         action_units: tuple[Tensor, Tensor] | None = None,
+        small: Tensor | None = None,
+        splines: TPS | None = None,
     ) -> dict[str, Tensor | list[Tensor]]:
         """Combine the splines from driving to source keypoints into one deformation.
 
@@ -131,6 +133,8 @@ class DenseMotionNetwork(nn.Module):
             dropout: probability and uniform numbers (B, K + 1) of `dropout_softmax`; None uses every spline.
             flow: (B, H, W, 2), see `Condition.flow`, replaces the splines; None uses them.
             action_units: with `au_rest` only: difference (B, A, 2) and the source's face coordinates (B, H, W, 2).
+            small: (B, C, h, w), from `reduced`; None computes it.
+            splines: from `splines`; None computes them.
         Returns:
             `deformed_source` (B, K + 1, C, h, w); `contribution_maps` (B, K + 1, h, w), sum 1, index 0 the background;
             `deformation` (B, h, w, 2), with flow (B, H, W, 2), absolute sampling coordinates; `occlusion_map`, list
@@ -138,10 +142,12 @@ class DenseMotionNetwork(nn.Module):
         """
         with full_precision(source):
             kp_driving, kp_source = kp_driving.float(), kp_source.float()
-            small = self.down(source.float()) if hasattr(self, "down") else source.float()
+            small = self.reduced(source) if small is None else small
             size = (small.shape[2], small.shape[3])
             heatmap = self._heatmaps(kp_driving, kp_source, size)  # -> (B, 1 + 5K, h, w)
-            transformations = self._transformations(kp_driving, kp_source, bg_param, size)  # -> (B, K + 1, h, w, 2)
+            transformations = self._transformations(
+                splines or self.splines(kp_driving, kp_source), bg_param, size
+            )  # -> (B, K + 1, h, w, 2)
             deformed = self._deform(small, transformations)  # -> (B, K + 1, C, h, w)
             decoded = self.hourglass(torch.cat([heatmap, deformed.flatten(1, 2)], dim=1))
             logits = self._logits(decoded[-1], kp_driving, action_units)
@@ -156,6 +162,11 @@ class DenseMotionNetwork(nn.Module):
                 "deformation": deformation,
                 "occlusion_map": self._occlusion(decoded),
             }
+
+    def reduced(self, source: Tensor) -> Tensor:
+        """Resize the source to the network's size: (B, C, H, W) -> (B, C, h, w) float32."""
+        with full_precision(source):
+            return self.down(source.float()) if hasattr(self, "down") else source.float()
 
     def _logits(self, features: Tensor, kp_driving: Tensor, action_units: tuple[Tensor, Tensor] | None) -> Tensor:
         """Logits of the contribution maps: (B, K + 1, h, w)."""
@@ -174,13 +185,14 @@ class DenseMotionNetwork(nn.Module):
         difference = kp2gaussian(kp_driving, size, HEATMAP_VARIANCE) - kp2gaussian(kp_source, size, HEATMAP_VARIANCE)
         return F.pad(difference, (0, 0, 0, 0, 1, 0))  # a zero map for the background comes first
 
-    def _transformations(
-        self, kp_driving: Tensor, kp_source: Tensor, bg_param: Tensor | None, size: tuple[int, int]
-    ) -> Tensor:
-        batch = len(kp_driving)
-        grouped = (batch, self.num_tps, POINTS_PER_TPS, 2)
-        splines = keypoint_splines(kp_driving.view(grouped), kp_source.view(grouped), self.regularization)
-        identity = make_coordinate_grid(size, kp_driving)
+    def splines(self, kp_driving: Tensor, kp_source: Tensor) -> TPS:
+        """Splines from driving to source keypoints: (B, 5K, 2) twice, control points (B, K, 5, 2)."""
+        grouped = (len(kp_driving), self.num_tps, POINTS_PER_TPS, 2)
+        return keypoint_splines(kp_driving.view(grouped), kp_source.view(grouped), self.regularization)
+
+    def _transformations(self, splines: TPS, bg_param: Tensor | None, size: tuple[int, int]) -> Tensor:
+        batch = len(splines.control)
+        identity = make_coordinate_grid(size, splines.control)
         background = identity.expand(batch, *identity.shape)
         if bg_param is not None:
             background = apply_homography(bg_param, identity)

@@ -95,20 +95,13 @@ class InpaintingNetwork(nn.Module):
         if (coordinates is None) != (self.au_conditioning != "film"):
             raise ValueError(f"expected face coordinates exactly for `film`, got {coordinates is not None}")
         warped = self.warp_encoded(encoded, deformation, occlusion_map)
-        modulations = self._modulations(au_diff, coordinates, deformation)
-        out = warped[0]
-        for level, up_block in enumerate(self.up_blocks):
-            if self.au_conditioning == "concat" and au_diff is not None:
-                constant = au_diff.mean(-1)[:, :, None, None]  # the published network does not distinguish sides
-                out = torch.cat([out, constant.expand(-1, -1, *out.shape[-2:])], dim=1)
-            for block in (self.resblock[2 * level], self.resblock[2 * level + 1], up_block):
-                out = block(out, next(modulations))
-            if level < len(self.up_blocks) - 1:
-                out = torch.cat([out, warped[level + 1]], dim=1)
-        mask = resize_map(occlusion_map[-1], map_size(out))
-        out = torch.sigmoid(self.final(out * (1 - mask) + warped[-1]).float())
+        mask = resize_map(occlusion_map[-1], map_size(warped[-1]))
+        active = None
+        if coordinates is not None and au_diff is not None:
+            quarter = (coordinates.shape[1] // 4, coordinates.shape[2] // 4)  # regions are smooth
+            active = warp_features(active_regions(au_diff, resize_grid(coordinates, quarter)), deformation)
         deformed = warp_features(source, deformation)
-        prediction = out * (1 - mask) + deformed * mask
+        prediction = self.decode(warped, mask, deformed, au_diff, active)
         if coordinates is None or au_diff is None:
             return {"prediction": prediction, "deformed": deformed}
         log_gain = warp_features(self.au_shading(au_diff, coordinates), deformation)
@@ -119,15 +112,38 @@ class InpaintingNetwork(nn.Module):
             "log_gain": log_gain,
         }
 
-    def _modulations(
-        self, au_diff: Tensor | None, coordinates: Tensor | None, deformation: Tensor
-    ) -> Iterator[Modulation | None]:
+    def decode(
+        self, warped: list[Tensor], mask: Tensor, deformed: Tensor, au_diff: Tensor | None, active: Tensor | None
+    ) -> Tensor:
+        """Decode warped features to an image, and blend it with the warped source.
+
+        Args:
+            warped: from `warp_encoded`.
+            mask: (B, 1, H, W), 1 keeps the warped source.
+            deformed: (B, C, H, W), the warped source.
+            au_diff: see `forward`.
+            active: (B, A, h, w), action-unit difference by region; for `film` only.
+        Returns:
+            (B, C, H, W) in [0, 1].
+        """
+        modulations = self._modulations(active)
+        out = warped[0]
+        for level, up_block in enumerate(self.up_blocks):
+            if self.au_conditioning == "concat" and au_diff is not None:
+                constant = au_diff.mean(-1)[:, :, None, None]  # the published network does not distinguish sides
+                out = torch.cat([out, constant.expand(-1, -1, *out.shape[-2:])], dim=1)
+            for block in (self.resblock[2 * level], self.resblock[2 * level + 1], up_block):
+                out = block(out, next(modulations))
+            if level < len(self.up_blocks) - 1:
+                out = torch.cat([out, warped[level + 1]], dim=1)
+        out = torch.sigmoid(self.final(out * (1 - mask) + warped[-1]).float())
+        return out * (1 - mask) + deformed * mask
+
+    def _modulations(self, active: Tensor | None) -> Iterator[Modulation | None]:
         """Modulation of the normalised features of each decoder block, in the order of the blocks."""
-        if coordinates is None or au_diff is None:
+        if active is None:
             yield from [None] * (3 * len(self.up_blocks))
             return
-        quarter = (coordinates.shape[1] // 4, coordinates.shape[2] // 4)  # regions are smooth
-        active = warp_features(active_regions(au_diff, resize_grid(coordinates, quarter)), deformation)
         for modulation in self.au_modulation:
             yield partial(self._modulate, modulation, active)
 

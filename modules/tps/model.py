@@ -125,8 +125,13 @@ class TPSModel(MotionModel):
         return {"fg_kp": transfer_motion(kp_source, kp_driving, kp_initial, scaling=normalization.scaling)}
 
     def encode(self, source: Tensor, landmarks: Tensor | None = None) -> dict[str, Any]:
-        """See `MotionModel.encode`: the source, its features at every level, and with `film` its face coordinates."""
-        encoded = {"source": source, "features": self.inpainting_network.encode(source)}
+        """See `MotionModel.encode`: the source, its features at every level and its reduced image, and with `film` its
+        face coordinates."""
+        encoded = {
+            "source": source,
+            "features": self.inpainting_network.encode(source),
+            "small": self.dense_motion_network.reduced(source),
+        }
         if self.inpainting_network.au_conditioning == "film":
             if landmarks is None:
                 raise ValueError("expected 68 landmarks for `au_conditioning: film`, got none")
@@ -173,6 +178,7 @@ class TPSModel(MotionModel):
             dropout,
             condition.flow if condition is not None else None,
             (au_diff, coordinates) if coordinates is not None else None,
+            expand_batch(encoded["small"], batch),
         )
         drawn = self.inpainting_network(
             source, features, dense["deformation"], dense["occlusion_map"], au_diff, coordinates
