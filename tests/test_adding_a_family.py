@@ -1,13 +1,10 @@
 """Networks that a checkpoint holds, and the pages on adding a family and a loss, followed literally."""
 
-import glob
 import json
-import multiprocessing
 import os
 import re
-import runpy
-import shlex
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,37 +79,26 @@ def apply_diff(path: Path, diff: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _run_commands(lines: str, folder: Path, output: Path) -> None:
-    """Run commands as a shell does, on the modules of a copy of the program, in a process of their own."""
-    with output.open("w") as file:
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-    for name, module in list(sys.modules.items()):
-        path = Path(getattr(module, "__file__", None) or "/").resolve()
-        if path.is_relative_to(ROOT) and not path.is_relative_to(ROOT / ".venv"):
-            del sys.modules[name]
-    sys.path[:] = [str(folder), *(path for path in sys.path if Path(path).resolve() not in (ROOT, ROOT / "tests"))]
-    os.chdir(folder)
-    for line in lines.splitlines():
-        words = [found for word in shlex.split(line) for found in (glob.glob(word) if "*" in word else [word])]
-        assert words.pop(0) == "python", line
-        module = words[0] == "-m"
-        sys.argv = words[module:]
-        try:
-            (runpy.run_module if module else runpy.run_path)(sys.argv[0], run_name="__main__")
-        except SystemExit as end:
-            if end.code:
-                raise RuntimeError(f"{line}: exit status {end.code}") from end
+COMMANDS = """
+import glob, runpy, shlex, sys
+for line in sys.argv[1].splitlines():
+    words = [found for word in shlex.split(line) for found in (glob.glob(word) if "*" in word else [word])]
+    assert words.pop(0) == "python", line
+    module = words[0] == "-m"
+    sys.argv = words[module:]
+    try:
+        (runpy.run_module if module else runpy.run_path)(sys.argv[0], run_name="__main__")
+    except SystemExit as end:
+        assert not end.code, f"{line}: exit status {end.code}"
+"""
+"""Runs the commands of a page in one interpreter, with file patterns replaced as a shell does: imports take seconds."""
 
 
 def run_commands(lines: str, folder: Path) -> None:
-    """Run the commands of a page; a forked process has loaded the libraries already."""
-    output = folder.with_name(f"{folder.name}.txt")
-    kind = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    process = multiprocessing.get_context(kind).Process(target=_run_commands, args=(lines, folder, output))
-    process.start()
-    process.join()
-    assert process.exitcode == 0, output.read_text()
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", COMMANDS, lines]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def copy_program(folder: Path, *rooms: str) -> None:

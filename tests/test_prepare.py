@@ -3,15 +3,15 @@
 import csv
 import html
 import json
-import multiprocessing
 import os
+import pickle
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import cv2
@@ -28,7 +28,6 @@ from errors import UserError
 from faces.action_units import ACTION_UNITS, read_action_units
 from faces.flow import REVISION
 from faces.landmarks import read_landmarks
-from preparation import clip_maker
 from preparation.action_units import coded_curves
 from preparation.clip_record import ClipRecord, LeftOut, Listing
 from preparation.clip_task import VERSION, ClipTask, stage_keys
@@ -475,27 +474,31 @@ def test_a_killed_process_is_an_error_with_a_remedy():
         list(run_in_processes(os._exit, [1], 2))
 
 
-def _prepare_until_killed(listing, folder: Path, stop: int) -> None:
-    """Prepare clips in this process, which is killed before it writes the frame of a number."""
-    write, counter = clip_maker.write_png, count(1)
-
-    def counted(path, frame):
-        if next(counter) == stop:
-            os.kill(os.getpid(), signal.SIGKILL)
-        write(path, frame)
-
-    clip_maker.write_png = counted
-    prepare_listing(listing, settings(folder), OPTIONS)
+KILLED_RUN = """
+import os, pickle, signal, sys
+from pathlib import Path
+import preparation.clip_maker as maker
+from prepare import prepare_listing
+listing, params, options, stop = pickle.loads(Path(sys.argv[1]).read_bytes())
+write, count = maker.write_png, 0
+def counted(path, frame):
+    global count
+    count += 1
+    if count == stop:
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, frame)
+maker.write_png = counted
+prepare_listing(listing, params, options)
+"""
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is a matter of POSIX")
 @pytest.mark.parametrize("stop", [3, 8])
 def test_a_killed_run_resumes_to_the_same_result(release, prepared, tmp_path, stop):
-    job = (release, tmp_path / "out", stop)
-    process = multiprocessing.get_context("fork").Process(target=_prepare_until_killed, args=job)
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    job = (release, settings(tmp_path / "out"), OPTIONS, stop)
+    (tmp_path / "job.pickle").write_bytes(pickle.dumps(job))
+    command = [sys.executable, "-c", KILLED_RUN, str(tmp_path / "job.pickle")]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True).returncode == -signal.SIGKILL
     for clip in (tmp_path / "out").glob("t*/*"):
         assert len(list(clip.iterdir())) == FRAMES - 1, "a clip is there as a whole or not at all"
         assert (tmp_path / "out" / "landmarks" / f"{clip.name}.npy").exists()

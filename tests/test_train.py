@@ -1,9 +1,11 @@
 import json
-import multiprocessing
 import os
 import re
 import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -259,6 +261,24 @@ def test_checkpoints_within_an_epoch_are_written_every_few_minutes(clips_root, w
     assert [within[key] for key in ("epoch", "step", "pairs", "total_steps")] == [-1, 4, 8, 4]
     train(experiment, tmp_path / "rarely", *arguments, "--set", "train_params.checkpoint_minutes=null")
     assert not (run_folder(tmp_path / "rarely") / "interrupted-checkpoint.pth.tar").exists()
+
+
+@posix
+def test_a_process_that_is_asked_to_end_saves_first(clips_root, write_experiment, tmp_path):
+    arguments = ["--log-dir", str(tmp_path / "log"), "--set", "train_params.num_repeats=1000"]
+    command = [sys.executable, str(ROOT / "run.py"), "--config", str(write_experiment(clips_root)), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, **output) as process:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not any(p.stat().st_size for p in tmp_path.glob("log/*/stats.jsonl")):
+            time.sleep(0.02)
+        process.send_signal(signal.SIGTERM)
+        printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM, printed
+    (interrupted,) = tmp_path.glob("log/*/interrupted-checkpoint.pth.tar")
+    assert str(interrupted) in printed
+    assert 0 < read_checkpoint(interrupted)["step"] < 1000
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -521,8 +541,8 @@ def test_two_processes_give_the_gradients_of_one_on_the_joint_batch(
         free.bind(("127.0.0.1", 0))
         (tmp_path / "port").write_text(str(free.getsockname()[1]))
     gradients(0, 1, str(experiment), str(tmp_path))
-    kind = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
-    other = multiprocessing.get_context(kind).Process(target=gradients, args=(1, 2, str(experiment), str(tmp_path)))
+    context = torch.multiprocessing.get_context("spawn")
+    other = context.Process(target=gradients, args=(1, 2, str(experiment), str(tmp_path)))
     other.start()
     for name in launched(0, 2, "0"):
         monkeypatch.setenv(name, "")  # so that they are gone afterwards
