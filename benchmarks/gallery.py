@@ -157,7 +157,7 @@ def case_table(out: Path, pairs: Sequence[Pair], folders: Mapping[str, Path]) ->
 def figure_table(pairs: Sequence[Pair], folders: Mapping[str, Path], options: argparse.Namespace) -> str:
     """Judge all systems on the test pairs; returns a Markdown table with its notes."""
     systems = [SystemResults(name, _results(folder, pairs), ()) for name, folder in folders.items()]
-    params = EvaluateParams(flow=_ESTIMATORS, report_clips=0, workers=options.workers)
+    params = EvaluateParams(flow_estimators=_ESTIMATORS, report_clips=0, workers=options.workers)
     folder = options.log_dir / "evaluation"
     folder.mkdir(parents=True, exist_ok=True)
     notes = describe_methods(params)

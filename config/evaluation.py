@@ -35,7 +35,9 @@ def _name_or_file(*names: str) -> AfterValidator:
 
 
 class EvaluateParams(Section):
-    flow: Annotated[tuple[Estimator, ...], AsTuple, Field(min_length=1, max_length=3), AfterValidator(_distinct)] = (
+    flow_estimators: Annotated[
+        tuple[Estimator, ...], AsTuple, Field(min_length=1, max_length=3), AfterValidator(_distinct)
+    ] = (
         "dis",
         "tvl1",
     )

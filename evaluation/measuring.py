@@ -67,7 +67,7 @@ class Blendshapes(NamedTuple):
 
 @dataclass(frozen=True)
 class ClipMeasurements:
-    """What is measured in a driving clip and in a result alike.
+    """Measurements of a driving clip or of a result.
 
     Attributes:
         motion: by flow estimator.

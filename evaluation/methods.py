@@ -44,7 +44,7 @@ def make_methods(params: EvaluateParams) -> Methods:
         UserError: a network or a package is missing; the message says how to provide it.
     """
     return Methods(
-        estimators=params.flow,
+        estimators=params.flow_estimators,
         slow_frames=params.slow_frames,
         units=_unit_estimator(params.action_units),
         mesh=face_mesh() if params.blendshapes else None,
@@ -71,7 +71,7 @@ def describe_methods(params: EvaluateParams) -> list[str]:
         "py-feat": "Action units are estimated by py-feat.",
     }.get(params.action_units, "Action units are estimated by the trained estimator of this program.")
     identity = LANDMARKS_AND_COLOUR if params.identity == "landmarks" else params.identity
-    flow = ", ".join(params.flow)
+    flow = ", ".join(params.flow_estimators)
     return [
         f"Motion is estimated by {flow}; the first one also gives regions, timing and leakage. A system that made its "
         "motion by one of them must be judged by the other.",

@@ -74,10 +74,10 @@ class Evaluation:
     def _worst_by(self) -> str:
         """Measure by which clips are sorted."""
         name = self.settings.params.worst_by
-        for known in (name, f"{name}_{self.settings.params.flow[0]}"):
+        for known in (name, f"{name}_{self.settings.params.flow_estimators[0]}"):
             if known in MEASURES:
                 return known
-        return f"motion_corr_{self.settings.params.flow[0]}"
+        return f"motion_corr_{self.settings.params.flow_estimators[0]}"
 
     def __enter__(self) -> Evaluation:
         return self
@@ -153,7 +153,7 @@ class Evaluation:
     @property
     def _columns(self) -> list[str]:
         """Measures of `clips.csv`."""
-        known = [f"_{estimator}" for estimator in self.settings.params.flow]
+        known = [f"_{estimator}" for estimator in self.settings.params.flow_estimators]
         others = ("dis", "tvl1", "farneback")
         return [
             name
@@ -172,7 +172,7 @@ class Evaluation:
         for system, distance in self._distances.items():
             self.table.set_value(system, "fid", distance.value())
         self._order.sort()
-        names = self.table.known(measures_in_table(self.settings.params.flow, True))
+        names = self.table.known(measures_in_table(self.settings.params.flow_estimators, True))
         self._write_clips(self.folder / "clips.csv")
         rows = self.table.csv_rows(names)
         write_text(self.folder / "systems.csv", csv_text(list(rows[0]), rows))

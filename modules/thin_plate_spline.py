@@ -141,6 +141,8 @@ class TPS:
     def _table_stride(self, points: Tensor) -> int | None:
         """Largest distance of a table's nodes, in distances of points, with a small error; None for no table."""
         count = self.control.shape[-2]
+        if self.control.device.type != "cpu":  # reading a value would make the host wait for the device
+            return None
         if self.control.ndim != 3 or count < _FEW or count * points.shape[-2] < _MANY:
             return None
         if torch.is_grad_enabled() and (points.requires_grad or self.control_params.requires_grad):

@@ -1,4 +1,4 @@
-"""What the self-contained HTML pages share: templates that escape everything, and hashes for their security policy."""
+"""Parts of all self-contained pages: templates that escape everything, and hashes for their security policy."""
 
 import base64
 import hashlib

@@ -87,7 +87,8 @@ def test_the_background_of_splines_moves_as_predicted():
     network = model_of("tps").dense_motion_network
     homography = torch.tensor([[[1.0, 0.1, 0.2], [0.0, 0.9, -0.1], [0.0, 0.05, 1.0]]])
     points = landmarks(1)[:, :50]
-    moved, still = (network._transformations(points, points, matrix, (8, 8)) for matrix in (homography, None))
+    splines = network.splines(points, points)
+    moved, still = (network._transformations(splines, matrix, (8, 8)) for matrix in (homography, None))
     identity = make_coordinate_grid((8, 8), points)
     torch.testing.assert_close(moved[:, 0], apply_homography(homography, identity))
     torch.testing.assert_close(still[:, 0], identity[None])

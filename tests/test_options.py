@@ -50,7 +50,12 @@ DATA, MODEL, TRAIN, ANIMATE = "dataset_params", "model_params", "train_params", 
 EVALUATE = "evaluate_params"
 QUICK = {
     f"{EVALUATE}.{name}": value
-    for name, value in {"flow": ["dis"], "blendshapes": False, "references": False, "report_clips": 0}.items()
+    for name, value in {
+        "flow_estimators": ["dis"],
+        "blendshapes": False,
+        "references": False,
+        "report_clips": 0,
+    }.items()
 }
 LEARNED = {f"{MODEL}.keypoints": "learned"}
 WARPED = {f"{TRAIN}.loss_weights.equivariance_value": 10.0}
@@ -249,9 +254,9 @@ SHARED_WARP = {
     "reconstruction_params.num_videos": Entry(see.reconstructed, 1, {"reconstruction_params.format": ".png"}),
     "reconstruction_params.batch_size": Entry(see.reconstructed, 3, {"reconstruction_params.format": ".png"}),
     "reconstruction_params.format": Entry(see.reconstructed, ".png"),
-    f"{EVALUATE}.flow": Entry(judged, ["dis", "tvl1"], QUICK),
+    f"{EVALUATE}.flow_estimators": Entry(judged, ["dis", "tvl1"], QUICK),
     f"{EVALUATE}.max_frames": Entry(judged, 8, QUICK),
-    f"{EVALUATE}.slow_frames": Entry(judged, 4, {**QUICK, f"{EVALUATE}.flow": ["dis", "tvl1"]}),
+    f"{EVALUATE}.slow_frames": Entry(judged, 4, {**QUICK, f"{EVALUATE}.flow_estimators": ["dis", "tvl1"]}),
     f"{EVALUATE}.blendshapes": Entry(judged, True, QUICK),
     f"{EVALUATE}.action_units": Entry(judged, see.estimator_file, QUICK),
     f"{EVALUATE}.identity": Entry(judged, lambda: network_file("features"), QUICK),

@@ -34,7 +34,19 @@ def imports(tree: ast.AST) -> set[str]:
 STANDARD = sys.stdlib_module_names
 ALLOWED = {
     "modules": {"torch", "torchvision", "modules", "config"},
-    "faces": {"numpy", "cv2", "scipy", "skimage", "faces", "face_alignment", "feat", "torch", "errors", "parsing"},
+    "faces": {
+        "numpy",
+        "cv2",
+        "scipy",
+        "skimage",
+        "natsort",
+        "faces",
+        "face_alignment",
+        "feat",
+        "torch",
+        "parsing",
+        "errors",
+    },
     "config": {"pydantic", "matplotlib", "parsing", "config", "errors"},
 }
 NO_STANDARD = {"modules": {"os", "sys", "argparse", "logging", "pathlib", "io", "json", "csv", "random", "subprocess"}}

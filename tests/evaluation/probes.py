@@ -1,4 +1,4 @@
-"""What an evaluation with given settings sees, for `tests/test_options.py`."""
+"""Results of an evaluation with given settings, for `tests/test_options.py`."""
 
 import tempfile
 import warnings

@@ -76,7 +76,7 @@ def data(_data_once, tmp_path) -> Path:
 
 def evaluate(data: Path, *settings: str) -> int:
     """Evaluate the results in this process, without the slow methods; returns the exit status."""
-    fast = ("flow=[dis]", "blendshapes=false", "workers=0", "references=false", *settings)
+    fast = ("flow_estimators=[dis]", "blendshapes=false", "workers=0", "references=false", *settings)
     arguments = ["--config", str(ROOT / "config" / "evaluate.yaml"), "--mode", "evaluate"]
     arguments += ["--results", str(data / "results"), "--pairs", str(data / "clips" / "pairs.csv")]
     return run.main([*arguments, *(word for s in fast for word in ("--set", f"evaluate_params.{s}"))])
@@ -110,7 +110,7 @@ def test_jobs_and_outcomes_travel_between_processes(data):
     """A worker process gets a pickled job and sends a pickled outcome."""
     pairs, _ = read_pairs(data / "clips" / "pairs.csv", DatasetParams())
     (job, *_) = make_jobs(pairs, list(find_results(data / "results", pairs)))
-    params = EvaluateParams(flow=("dis",), blendshapes=False, references=False)
+    params = EvaluateParams(flow_estimators=("dis",), blendshapes=False, references=False)
     work, sent = pickle.loads(pickle.dumps((partial(evaluate_pair, Settings(params)), job)))
     outcome = pickle.loads(pickle.dumps(work(sent)))
     assert [judged.system for judged in outcome.judged] == ["folders", "videos"]
