@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from evaluation.face_clip import FaceClip
 from faces.clip_motion import ClipMotion
 from faces.dense_transfer import DenseTransfer
-
-INVERSION_STEPS = 4
+from modules.geometry import invert_displacement
 
 
 def static_copy(source: NDArray[np.uint8], landmarks: NDArray[np.float64], driving: FaceClip) -> FaceClip:
@@ -39,15 +39,11 @@ def registered_flow(source: NDArray[np.uint8], landmarks: NDArray[np.float64], d
         driving.frames.__getitem__, np.broadcast_to(driving.landmarks, (len(driving.frames), *landmarks.shape)), 0
     )
     transfer = DenseTransfer(motion, landmarks, (source.shape[0], source.shape[1]))
-    y, x = np.mgrid[: source.shape[0], : source.shape[1]].astype(np.float32)
+    half = (np.array([source.shape[1], source.shape[0]], np.float32) - 1) / 2
     frames: list[NDArray[np.uint8]] = [source]
     for index in range(1, len(driving.frames)):
-        forward = transfer.displacement(index)
-        back: NDArray[np.floating] = -forward
-        for _ in range(INVERSION_STEPS):  # the displacement is that of the source's pixels, not of the frame's
-            at = x + back[..., 0], y + back[..., 1]
-            back = -np.asarray(cv2.remap(forward, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
-        at = x + back[..., 0], y + back[..., 1]
-        warped = cv2.remap(source, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        displacement = torch.from_numpy(transfer.displacement(index) / half)
+        at = (invert_displacement(displacement[None])[0].numpy() + 1) * half  # -> (H, W, 2), pixels
+        warped = cv2.remap(source, at[..., 0], at[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
         frames.append(np.asarray(warped, np.uint8))
     return FaceClip(np.stack(frames), landmarks, driving.length, driving.fps)

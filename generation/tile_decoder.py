@@ -69,7 +69,7 @@ class _Level:
             modulations = [cast(AUModulation, network.au_modulation[3 * level + i]) for i in range(3)]
         self.residual = [
             (_kernel(block.conv1), _kernel(block.conv2), modulation)
-            for block, modulation in zip(blocks, modulations, strict=False)
+            for block, modulation in zip(blocks, modulations[:2], strict=True)
         ]
         self.up, self.up_modulation = _kernel(up.conv, doubled=True), modulations[2]
         norms = [norm for block in blocks for norm in (block.norm1, block.norm2)]

@@ -4,6 +4,7 @@ import gc
 import os
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 import hypothesis
@@ -23,6 +24,19 @@ TOOL_FOLDERS = {".git", ".venv", ".hypothesis", "__pycache__", ".pytest_cache", 
 SIZE = 64
 FRAMES = 6
 LONGEST_EXAMPLE_MS = 10_000  # an input that takes longer counts as a hang
+
+
+@contextmanager
+def another_user():
+    """Root may write everywhere; work as a user who may not."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -230,3 +244,18 @@ def _fast_garbage_collection():
     gc.freeze()
     yield
     gc.unfreeze()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """An installed Chromium that the tests of a module share; skips them where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    programs = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in programs if (path := shutil.which(name))), None)
+    if chromium is None:
+        pytest.skip(f"none of the browsers {', '.join(programs)} is installed")
+    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=arguments)
+        yield browser
+        browser.close()

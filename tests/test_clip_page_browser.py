@@ -1,6 +1,5 @@
 """The page of `--mode check` in headless Chromium: no errors, no network, filters, search and sorting."""
 
-import os
 import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,20 +15,7 @@ from tests.conftest import SIZE, tiny_experiment
 from tests.test_check import resize_one
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"none of the browsers {', '.join(PROGRAMS)} is installed")
 HOSTILE = "z<script>alert(1)</script><img src=x onerror='alert(2)'>"
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A browser that all tests share."""
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

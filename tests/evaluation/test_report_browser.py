@@ -1,7 +1,6 @@
 """The report in headless Chromium: players in step, sliders, keyboard, filters, no errors, no network."""
 
 import os
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +14,9 @@ from evaluation.tables import STATIC, SystemTable
 from tests.evaluation.faces import SMILE_AND_BROW, face_clip, photograph, strength
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed")
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
-CHROMIUM = next((path for name in PROGRAMS if (path := shutil.which(name))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"none of the browsers {', '.join(PROGRAMS)} is installed")
 HOSTILE = "z<script>alert(1)</script><img src=x onerror='alert(2)'>"
 CLIPS = 24
 LARGE = 200
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """A browser that all tests share."""
-    arguments = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=arguments)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ import yaml
 from clips.frame_cache import FrameCache
 from core import files
 from generation.engine import Engine
-from tests.conftest import tiny_experiment
+from tests.conftest import another_user, tiny_experiment
 from tests.faults.generation_runs import CODES, command, contents, main, only_line
 from tests.faults.training_runs import temporaries
 
@@ -27,19 +26,6 @@ posix = pytest.mark.skipif(not hasattr(os, "seteuid"), reason="permissions of PO
 
 
 # --- permissions ------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def another_user():
-    """Work as a user who may not do everything, as root may."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 @pytest.fixture

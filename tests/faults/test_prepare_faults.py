@@ -27,6 +27,7 @@ from preparation.clip_state import parse_state, state_text
 from preparation.folds import file_names
 from preparation.tables import COLUMNS, PreparedClip, read_table, write_tables
 from run import main
+from tests.conftest import another_user
 from tests.test_prepare import contents, report_of, times, write_release
 
 CLIPS = ("sub01_a", "sub02_b", "sub03_c")
@@ -488,19 +489,6 @@ def test_a_file_in_the_place_of_a_folder_is_one_line(data_set, caplog, place):
     assert place.split("/")[-1] in one_line(caplog)
     Path(place).unlink()
     assert prepare() == 0
-
-
-@contextmanager
-def another_user():
-    """Root may write everywhere; work as a user who may not."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
 
 
 @pytest.fixture
